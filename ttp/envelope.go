@@ -1,0 +1,58 @@
+package ttp
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Envelope is what every message on the bus is wrapped in. The subject a
+// message arrived on is its topic; what the envelope says of it is not read.
+type Envelope struct {
+	ID      string
+	Type    string
+	At      time.Time // zero if absent
+	Payload Object
+}
+
+// ParseEnvelope reads one message. An error is permanent and says what is
+// wrong without quoting the message.
+func ParseEnvelope(text string) (Envelope, error) {
+	o, err := ParseObject(text)
+	if err != nil {
+		return Envelope{}, err
+	}
+	if v, _ := o.Get("v"); !isVersion1(v) {
+		return Envelope{}, Permanent(fmt.Errorf("envelope version %.20q is not supported, only 1", string(v)))
+	}
+	payload, ok := o.Get("payload")
+	if !ok || payload[0] != '{' {
+		return Envelope{}, Permanent(errors.New("envelope has no payload object"))
+	}
+	env := Envelope{ID: o.Text("id"), Type: o.Text("type")}
+	env.Payload, _ = payload.Object()
+	if ts, ok := o.Float("ts"); ok && ts > 0 && ts < 1e11 {
+		env.At = time.UnixMicro(int64(ts * 1e6)).UTC()
+	}
+	return env, nil
+}
+
+func isVersion1(v Value) bool {
+	n, ok := v.Int()
+	return v.IsNull() || ok && n == 1
+}
+
+// AppendEnvelope appends the message that carries payload, a JSON object, under
+// topic. The topic is written without the configured prefix, as is the type.
+func AppendEnvelope(dst []byte, id, topic string, at time.Time, payload []byte) []byte {
+	dst = append(dst, `{"v":1,`...)
+	dst = appendText(dst, "id", id)
+	dst = appendText(append(dst, ','), "topic", topic)
+	dst = appendText(append(dst, ','), "type", topic)
+	dst = append(dst, `,"ts":`...)
+	dst = strconv.AppendFloat(dst, float64(at.UnixMilli())/1e3, 'f', 3, 64)
+	dst = append(dst, `,"payload":`...)
+	dst = append(dst, payload...)
+	return append(dst, '}')
+}

@@ -1,0 +1,283 @@
+package ttp
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Value is the raw JSON text of one value, without space around it. The zero
+// Value stands for an absent one; every question to it answers no.
+type Value string
+
+// Quote returns s as a JSON string in ASCII.
+func Quote(s string) Value { return Value(AppendQuoted(nil, s)) }
+
+// Number returns n as a JSON number.
+func Number(n int64) Value { return Value(strconv.FormatInt(n, 10)) }
+
+// Float returns f as a JSON number, or null for what JSON has no number for.
+func Float(f float64) Value {
+	if math.IsInf(f, 0) || math.IsNaN(f) {
+		return "null"
+	}
+	return Value(strconv.FormatFloat(f, 'g', -1, 64))
+}
+
+// Bool returns b as JSON.
+func Bool(b bool) Value { return Value(strconv.FormatBool(b)) }
+
+// Strings returns list as a JSON array of strings.
+func Strings(list []string) Value {
+	dst := []byte{'['}
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendQuoted(dst, s)
+	}
+	return Value(append(dst, ']'))
+}
+
+// IsNull reports whether v is absent or null.
+func (v Value) IsNull() bool { return v == "" || v == "null" }
+
+// IsText reports whether v is a string.
+func (v Value) IsText() bool { return v != "" && v[0] == '"' }
+
+// Text returns the string that v is, its escapes undone. Half a surrogate
+// pair becomes U+FFFD. ok is false if v is not a string.
+func (v Value) Text() (s string, ok bool) {
+	if len(v) < 2 || v[0] != '"' {
+		return "", false
+	}
+	body := string(v[1 : len(v)-1])
+	if strings.IndexByte(body, '\\') < 0 {
+		return body, true
+	}
+	return unescape(body), true
+}
+
+// Scalar returns v as text if it is a string, a number or a truth value.
+func (v Value) Scalar() (s string, ok bool) {
+	if v.IsNull() || v[0] == '{' || v[0] == '[' {
+		return "", false
+	}
+	if v[0] == '"' {
+		return v.Text()
+	}
+	return string(v), true
+}
+
+// Int returns v as a whole number: a JSON number without a fraction that fits
+// (7 and 7.0), or a string that holds one.
+func (v Value) Int() (int64, bool) {
+	s, ok := v.number()
+	if !ok {
+		return 0, false
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, true
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+// Float returns v as a finite number; a string that holds one counts.
+func (v Value) Float() (float64, bool) {
+	s, ok := v.number()
+	if !ok {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+		return 0, false
+	}
+	return f, true
+}
+
+// number returns the digits of a number or of a string that may hold one.
+func (v Value) number() (string, bool) {
+	if v == "" {
+		return "", false
+	}
+	switch c := v[0]; {
+	case c == '"':
+		s, _ := v.Text()
+		s = strings.TrimSpace(s)
+		if s == "" || strings.ContainsAny(s, "xX_pPnN") {
+			return "", false // ParseFloat would take hex, underscores and "inf"
+		}
+		return s, true
+	case c == '-' || c >= '0' && c <= '9':
+		return string(v), true
+	}
+	return "", false
+}
+
+// Bool returns v as a truth value: true and false, 1 and 0, and strings that
+// say one of these in any case.
+func (v Value) Bool() (value, ok bool) {
+	s, _ := v.Scalar()
+	switch strings.ToLower(s) {
+	case "true", "1":
+		return true, true
+	case "false", "0":
+		return false, true
+	}
+	return false, false
+}
+
+// List returns the elements of the array that v is, or that the string v
+// holds: some producers send a list as JSON in a string.
+func (v Value) List() ([]Value, bool) {
+	v, ok := v.nested('[')
+	if !ok {
+		return nil, false
+	}
+	var elements []Value
+	s := scanner{text: string(v)}
+	s.array(func(element Value) { elements = append(elements, element) })
+	return elements, true
+}
+
+// Object returns the object that v is, or that the string v holds.
+func (v Value) Object() (Object, bool) {
+	v, ok := v.nested('{')
+	if !ok {
+		return nil, false
+	}
+	var o Object
+	s := scanner{text: string(v)}
+	s.object(func(name string, value Value) { o = append(o, Member{name, value}) })
+	return o, true
+}
+
+// nested returns v if it opens with bracket, or the valid JSON inside the
+// string that v is if that does.
+func (v Value) nested(bracket byte) (Value, bool) {
+	if v == "" {
+		return "", false
+	}
+	if v[0] == bracket {
+		return v, true
+	}
+	inner, ok := v.Text()
+	inner = strings.TrimSpace(inner)
+	if !ok || inner == "" || inner[0] != bracket {
+		return "", false
+	}
+	s := scanner{text: inner}
+	if _, err := s.document(); err != nil {
+		return "", false
+	}
+	return Value(inner), true
+}
+
+// unescape undoes the escapes of a valid JSON string body.
+func unescape(body string) string {
+	var b strings.Builder
+	b.Grow(len(body))
+	for {
+		i := strings.IndexByte(body, '\\')
+		if i < 0 || i+1 >= len(body) {
+			b.WriteString(body)
+			return b.String()
+		}
+		b.WriteString(body[:i])
+		c := body[i+1]
+		body = body[i+2:]
+		switch c {
+		case 'n':
+			b.WriteByte('\n')
+		case 't':
+			b.WriteByte('\t')
+		case 'r':
+			b.WriteByte('\r')
+		case 'b':
+			b.WriteByte('\b')
+		case 'f':
+			b.WriteByte('\f')
+		case 'u':
+			var r rune
+			r, body = unescapeRune(body)
+			b.WriteRune(r)
+		default: // '"', '\\' and '/' stand for themselves
+			b.WriteByte(c)
+		}
+	}
+}
+
+// unescapeRune reads the code point behind "\u", taking the second half of a
+// surrogate pair with it.
+func unescapeRune(body string) (r rune, rest string) {
+	high, ok := hex4(body)
+	if !ok {
+		return utf8.RuneError, body
+	}
+	body = body[4:]
+	if high < 0xD800 || high > 0xDFFF {
+		return high, body
+	}
+	if high < 0xDC00 && strings.HasPrefix(body, `\u`) {
+		if low, ok := hex4(body[2:]); ok && low >= 0xDC00 && low <= 0xDFFF {
+			return (high-0xD800)<<10 + (low - 0xDC00) + 0x10000, body[6:]
+		}
+	}
+	return utf8.RuneError, body
+}
+
+func hex4(s string) (rune, bool) {
+	if len(s) < 4 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s[:4], 16, 32)
+	return rune(n), err == nil
+}
+
+const hexDigits = "0123456789abcdef"
+
+// AppendQuoted appends s as a JSON string in pure ASCII, so that it survives a
+// database column, a terminal and a page of any character set. Invalid UTF-8
+// becomes U+FFFD. "<", ">" and "&" are escaped, as encoding/json does.
+func AppendQuoted(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			dst = appendEscaped(dst, r)
+			i += n
+			continue
+		}
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+		case c == '\r':
+			dst = append(dst, '\\', 'r')
+		case c < 0x20 || c == 0x7f || c == '<' || c == '>' || c == '&':
+			dst = appendEscaped(dst, rune(c))
+		default:
+			dst = append(dst, c)
+		}
+		i++
+	}
+	return append(dst, '"')
+}
+
+func appendEscaped(dst []byte, r rune) []byte {
+	if r >= 0x10000 {
+		r -= 0x10000
+		dst = appendEscaped(dst, 0xD800+r>>10)
+		r = 0xDC00 + r&0x3FF
+	}
+	return append(dst, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
+}

@@ -1,0 +1,89 @@
+# Everything a person or CI does with this tree. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Debian keeps servers in sbin, which is not on the path of ordinary users.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# -count=1: a result from the cache says nothing about the servers of today.
+TESTFLAGS ?= -count=1
+FUZZTIME  ?= 10s
+BENCH     ?= .
+
+DESTDIR ?=
+prefix  ?= /usr
+unitdir ?= $(prefix)/lib/systemd/system
+confdir ?= /etc/ttp-worker
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## the static binary, bin/ttp-worker
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ttp-worker ./cmd/ttp-worker
+
+.PHONY: demo
+demo: build ## the main job on bundled real sessions: bus, tags, table, bus
+	@bin/ttp-worker demo
+
+.PHONY: test
+test: deps lint ## what CI runs: linters, then all tests under the race detector
+	@go -C tools test ./...
+	go test -race -timeout 8m $(TESTFLAGS) ./...
+
+.PHONY: quick
+quick: deps ## all tests without linters and race detector, unchanged ones from the cache
+	go test -timeout 5m ./...
+
+.PHONY: deps
+deps: ## install what the tests need and this machine lacks
+	@scripts/test-deps.sh
+
+.PHONY: lint
+lint: .tools/stamp ## gofumpt, go vet, staticcheck, our analyzers, misspell
+	@scripts/lint.sh
+
+.PHONY: fmt
+fmt: .tools/stamp ## format all Go files
+	@.tools/gofumpt -w .
+
+.PHONY: bench
+bench: ## all benchmarks, or BENCH=regexp
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz test for FUZZTIME (10s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: licenses
+licenses: ## dist/THIRD_PARTY_LICENSES, to go with the binary
+	@mkdir -p dist
+	@scripts/licenses.sh >dist/THIRD_PARTY_LICENSES
+
+.PHONY: install
+install: ## what make build made, the unit and a first configuration, under DESTDIR
+	@test -x bin/ttp-worker || { echo "nothing to install; run: make build" >&2; exit 1; }
+	install -D -m 0755 bin/ttp-worker $(DESTDIR)$(prefix)/bin/ttp-worker
+	install -d $(DESTDIR)$(unitdir)
+	sed 's|/usr/bin/ttp-worker|$(prefix)/bin/ttp-worker|' deploy/systemd/ttp-worker.service \
+		>$(DESTDIR)$(unitdir)/ttp-worker.service
+	install -D -m 0644 docs/install.md $(DESTDIR)$(prefix)/share/doc/ttp-worker/install.md
+	install -d -m 0700 $(DESTDIR)$(confdir)/credentials
+	test -e $(DESTDIR)$(confdir)/config.yaml || \
+		install -m 0644 deploy/systemd/config.yaml $(DESTDIR)$(confdir)/config.yaml
+
+.PHONY: clean
+clean: ## remove what the targets above made in this tree
+	rm -rf bin dist .tools
+
+.tools/stamp: tools/go.mod tools/go.sum $(wildcard tools/lint/*.go)
+	@echo "building the linters of tools/go.mod (about half a minute, once)"
+	@go -C tools build -o $(CURDIR)/.tools/ tool ./lint
+	@touch $@

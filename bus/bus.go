@@ -1,0 +1,159 @@
+// Package bus is the worker's side of NATS JetStream: the [Source] that
+// messages come from, the [Publisher] that tells what was stored, the streams
+// and the consumer that both need, and the dead letters.
+//
+// Subjects are given and returned without the configured prefix; only the
+// server sees it.
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// maxPending is how many published messages may wait for the server's answer,
+// all lanes together.
+const maxPending = 512
+
+// answerWithin is how long the server may take to answer one request.
+const answerWithin = 5 * time.Second
+
+// Options says where the bus is and what is on it.
+type Options struct {
+	Connection
+
+	Prefix string // before every subject, with its dot: "decnet."; empty means none
+
+	// The names of the streams; empty means TELEMETRY, TTP and TTP_DLQ.
+	Telemetry string
+	TTP       string
+	DLQ       string
+
+	Consumer Consumer
+}
+
+// Bus is a connection to the message bus. It is safe for concurrent use; a
+// [Source] made from it is not.
+type Bus struct {
+	o   Options
+	log *zap.Logger
+	nc  *nats.Conn
+	js  jetstream.JetStream
+
+	drought *outage // of messages, whichever source notices
+}
+
+// Connect connects to the server. One that can't be reached is not an error:
+// the connection is tried again until Close, and meanwhile what needs it fails
+// with a transient error. An error means that the options are wrong.
+func Connect(o Options, log *zap.Logger) (*Bus, error) {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	nc, err := o.Connection.dial(log)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", withoutURL(err))
+	}
+	js, err := jetstream.New(nc,
+		jetstream.WithDefaultTimeout(answerWithin),
+		jetstream.WithPublishAsyncMaxPending(maxPending),
+		jetstream.WithPublishAsyncTimeout(answerWithin))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("connect to JetStream: %w", err)
+	}
+	drought := newOutage(log, "no messages to be had", "messages to be had again")
+	return &Bus{o: o, log: log, nc: nc, js: js, drought: drought}, nil
+}
+
+func (o Options) withDefaults() Options {
+	o.Telemetry = cmp.Or(o.Telemetry, "TELEMETRY")
+	o.TTP = cmp.Or(o.TTP, "TTP")
+	o.DLQ = cmp.Or(o.DLQ, "TTP_DLQ")
+	o.Consumer = o.Consumer.withDefaults()
+	return o
+}
+
+// validate checks what goes into subjects, so that no request goes astray.
+func (o Options) validate() error {
+	var errs []error
+	names := [...]struct{ what, name string }{
+		{"stream", o.Telemetry}, {"stream", o.TTP}, {"stream", o.DLQ}, {"consumer", o.Consumer.Name},
+	}
+	for _, n := range names {
+		if strings.ContainsAny(n.name, " .*>/\\\t\r\n") {
+			errs = append(errs, fmt.Errorf("%s name %q: no dots, wildcards, slashes or blanks", n.what, n.name))
+		}
+	}
+	if o.Prefix != "" && (!strings.HasSuffix(o.Prefix, ".") || !validSubject(strings.TrimSuffix(o.Prefix, "."))) {
+		errs = append(errs, fmt.Errorf("subject prefix %q: want words, each followed by a dot", o.Prefix))
+	}
+	return errors.Join(errs...)
+}
+
+// withoutURL returns why a URL is wrong without the URL, which may hold a
+// password.
+func withoutURL(err error) error {
+	var bad *url.Error
+	if errors.As(err, &bad) {
+		return fmt.Errorf("read the server's URL: %w", bad.Err)
+	}
+	return err
+}
+
+// Connected reports whether the server can be reached now.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// Close sends what is buffered and ends the connection. Sources must have been
+// closed before.
+func (b *Bus) Close() {
+	if b.nc.IsConnected() {
+		if err := b.nc.FlushTimeout(answerWithin); err != nil {
+			b.log.Warn("last messages not flushed", zap.Error(err))
+		}
+	}
+	b.nc.Close()
+}
+
+// Watch calls seen for each message published on subject from now on, one at a
+// time, until stop is called. It takes no part in JetStream: what is published
+// while the connection is away is missed.
+func (b *Bus) Watch(ctx context.Context, subject string, seen func(subject string, data []byte)) (stop func(), err error) {
+	sub, err := b.nc.Subscribe(b.o.Prefix+subject, func(m *nats.Msg) { seen(b.bare(m.Subject), m.Data) })
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", subject, err)
+	}
+	stop = func() { _ = sub.Unsubscribe() } // fails only when there is nothing left to stop
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if err := b.nc.FlushWithContext(ctx); err != nil {
+		stop()
+		return nil, fmt.Errorf("watch %s: %w", subject, err)
+	}
+	return stop, nil
+}
+
+// bare returns subject without the prefix.
+func (b *Bus) bare(subject string) string { return strings.TrimPrefix(subject, b.o.Prefix) }
+
+// prefixed returns subjects as the server knows them.
+func (b *Bus) prefixed(subjects ...string) []string {
+	full := make([]string, len(subjects))
+	for i, s := range subjects {
+		full[i] = b.o.Prefix + s
+	}
+	return full
+}

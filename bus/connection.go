@@ -1,0 +1,116 @@
+package bus
+
+import (
+	"cmp"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+// inboxPrefix is where answers arrive. It is fixed, so that an account can be
+// allowed this and nothing else.
+const inboxPrefix = "_INBOX_ttp-worker"
+
+// Connection says how to reach the server and as whom.
+type Connection struct {
+	URL  string // several with commas between; empty means nats://127.0.0.1:4222
+	Name string // what the server's operator sees; empty means ttp-worker
+
+	// InProcess is a server in this process, used instead of URL.
+	InProcess interface{ InProcessConn() (net.Conn, error) }
+
+	CredsFile string // .creds, read again on each reconnect
+	NKeyFile  string // the seed
+
+	// TLS: files in PEM. A server that asks for TLS gets it without these, too.
+	CAFile       string // the authorities to trust, instead of the system's
+	CertFile     string // the client's, with KeyFile
+	KeyFile      string
+	TLSImmediate bool // the server speaks TLS from the first byte
+}
+
+// dial returns a connection that is there or is being tried.
+func (c *Connection) dial(log *zap.Logger) (*nats.Conn, error) {
+	opts := append(steady(c.Name), observed(log)...)
+	identity, err := c.identity()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, identity...)
+	if c.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(c.InProcess))
+	}
+	return nats.Connect(cmp.Or(c.URL, nats.DefaultURL), opts...)
+}
+
+// steady are the options that let a connection outlive the server: the
+// library's defaults give up after two minutes, notice a dead peer after four
+// and send old acks late.
+func steady(name string) []nats.Option {
+	return []nats.Option{
+		nats.Name(cmp.Or(name, "ttp-worker")),
+		nats.CustomInboxPrefix(inboxPrefix),
+		nats.Timeout(answerWithin),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(time.Second),
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(20 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.IgnoreAuthErrorAbort(), // credentials may be being rotated
+	}
+}
+
+// identity are the options that say who we are.
+func (c *Connection) identity() ([]nats.Option, error) {
+	var opts []nats.Option
+	if c.CredsFile != "" {
+		opts = append(opts, nats.UserCredentials(c.CredsFile))
+	}
+	if c.NKeyFile != "" {
+		opt, err := nats.NkeyOptionFromSeed(c.NKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, opt)
+	}
+	if c.CAFile != "" {
+		opts = append(opts, nats.RootCAs(c.CAFile))
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return nil, errors.New("a client certificate and its key go together")
+	}
+	if c.CertFile != "" {
+		opts = append(opts, nats.ClientCert(c.CertFile, c.KeyFile))
+	}
+	if c.TLSImmediate {
+		opts = append(opts, nats.TLSHandshakeFirst())
+	}
+	return opts, nil
+}
+
+// observed are the handlers that log what happens to the connection. They run
+// on the library's goroutines, any number of times a second.
+func observed(log *zap.Logger) []nats.Option {
+	away := newOutage(log, "NATS not reachable", "NATS reachable")
+	trouble := newOutage(log, "NATS client reports an error", "")
+	return []nats.Option{
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			away.recovered()
+			log.Info("connected to NATS", zap.String("server", nc.ConnectedUrlRedacted()), zap.String("version", nc.ConnectedServerVersion()))
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { away.recovered() }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { away.failed(err) }),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if err == nil && nc.IsClosed() {
+				return // we closed it
+			}
+			away.failed(cmp.Or(err, nats.ErrDisconnected))
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { trouble.failed(err) }),
+		nats.LameDuckModeHandler(func(*nats.Conn) { log.Info("NATS server is about to stop") }),
+	}
+}

@@ -1,0 +1,58 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ttp-worker/worker"
+)
+
+// delivery is a message that the consumer handed over.
+type delivery struct {
+	msg     jetstream.Msg
+	subject string
+	meta    worker.Meta
+}
+
+var _ worker.Delivery = (*delivery)(nil)
+
+func newDelivery(msg jetstream.Msg, subject string) *delivery {
+	d := &delivery{msg: msg, subject: subject}
+	if m, err := msg.Metadata(); err == nil { // the library has read it once already
+		d.meta = worker.Meta{
+			Stream:     m.Stream,
+			Sequence:   m.Sequence.Stream,
+			Deliveries: int(m.NumDelivered),
+			At:         m.Timestamp.UTC(),
+		}
+	}
+	return d
+}
+
+func (d *delivery) Subject() string      { return d.subject }
+func (d *delivery) Data() []byte         { return d.msg.Data() }
+func (d *delivery) Meta() worker.Meta    { return d.meta }
+func (d *delivery) Headers() nats.Header { return d.msg.Headers() }
+
+func (d *delivery) Ack() error                        { return settled(d.msg.Ack()) }
+func (d *delivery) AckSync(ctx context.Context) error { return settled(d.msg.DoubleAck(ctx)) }
+func (d *delivery) Reject(reason string) error {
+	return settled(d.msg.TermWithReason(oneLine(reason, maxReason)))
+}
+func (d *delivery) InProgress() error { return settled(d.msg.InProgress()) }
+
+func (d *delivery) Retry(after time.Duration) error {
+	return settled(d.msg.NakWithDelay(after))
+}
+
+// settled takes it as good if the message was settled before.
+func settled(err error) error {
+	if errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+		return nil
+	}
+	return err
+}

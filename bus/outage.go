@@ -1,0 +1,53 @@
+package bus
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// reminder is how often an outage that lasts is logged.
+const reminder = 10 * time.Second
+
+// outage logs the failures of one thing: the first at once, then one line per
+// [reminder] with the count, and a line when it works again. What fails and
+// recovers all the time is logged no more often than that.
+type outage struct {
+	log        *zap.Logger
+	down, back string // the messages
+
+	mu     sync.Mutex // guards what follows
+	since  time.Time  // of the first failure; zero while it works
+	logged time.Time  // when the last line about a failure was written
+	told   bool       // this outage has such a line
+	count  int        // failures since then
+}
+
+func newOutage(log *zap.Logger, down, back string) *outage {
+	return &outage{log: log, down: down, back: back}
+}
+
+func (o *outage) failed(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if o.since.IsZero() {
+		o.since = now
+	}
+	o.count++
+	if now.Sub(o.logged) < reminder {
+		return
+	}
+	o.log.Warn(o.down, zap.Error(err), zap.Int("failures", o.count))
+	o.logged, o.told, o.count = now, true, 0
+}
+
+func (o *outage) recovered() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told {
+		o.log.Info(o.back, zap.Duration("after", time.Since(o.since)))
+	}
+	o.since, o.told, o.count = time.Time{}, false, 0
+}

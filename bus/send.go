@@ -1,0 +1,167 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ttp-worker/ttp"
+)
+
+// Message is something to publish.
+type Message struct {
+	Subject string // without the prefix
+	Data    []byte
+	ID      string // a stream stores one message per id, within its window; empty means none
+}
+
+// Publish publishes one message and returns when a stream has it.
+func (b *Bus) Publish(ctx context.Context, m Message) error {
+	msg, err := b.message(m)
+	if err != nil {
+		return err
+	}
+	return b.send(ctx, msg, m.ID, "")
+}
+
+// PublishAll publishes messages in their order and returns how many of them a
+// stream has. It stops at the first error; what was sent before is waited for.
+// With ids, sending all of them again repeats nothing.
+func (b *Bus) PublishAll(ctx context.Context, messages iter.Seq[Message]) (n int, err error) {
+	f := flight{bus: b}
+	for m := range messages {
+		msg, err := b.message(m)
+		if err != nil {
+			f.err = err
+			break
+		}
+		if f.send(ctx, msg, m.ID, "") != nil {
+			break
+		}
+		if len(f.sent) < maxPending {
+			continue
+		}
+		landed, err := f.land(ctx)
+		n += landed
+		if err != nil {
+			return n, err
+		}
+	}
+	landed, err := f.land(ctx)
+	return n + landed, err
+}
+
+func (b *Bus) message(m Message) (*nats.Msg, error) {
+	if !validSubject(m.Subject) {
+		return nil, ttp.Permanent(fmt.Errorf("publish: %.80q is no subject to publish on", m.Subject))
+	}
+	return &nats.Msg{Subject: b.o.Prefix + m.Subject, Data: m.Data}, nil
+}
+
+// envelope makes the message that carries payload, a JSON object, on topic.
+func (b *Bus) envelope(id, topic string, payload []byte) *nats.Msg {
+	data := ttp.AppendEnvelope(make([]byte, 0, len(payload)+256), id, topic, time.Now(), payload)
+	return &nats.Msg{Subject: b.o.Prefix + topic, Data: data}
+}
+
+// send publishes m and waits for the answer. If stream is not empty, no other
+// stream may take it.
+func (b *Bus) send(ctx context.Context, m *nats.Msg, id, stream string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if _, err := b.js.PublishMsg(ctx, m, publishOpts(id, stream)...); err != nil {
+		return b.sendError(m, err)
+	}
+	return nil
+}
+
+func publishOpts(id, stream string) []jetstream.PublishOpt {
+	var opts []jetstream.PublishOpt
+	if id != "" {
+		opts = append(opts, jetstream.WithMsgID(id))
+	}
+	if stream != "" {
+		opts = append(opts, jetstream.WithExpectStream(stream))
+	}
+	return opts
+}
+
+func (b *Bus) sendError(m *nats.Msg, err error) error {
+	err = fmt.Errorf("publish %s: %w", b.bare(m.Subject), err)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return ttp.Permanent(err)
+	}
+	return err
+}
+
+// flight is what was published and not yet answered, in the order it was sent.
+type flight struct {
+	bus  *Bus
+	sent []jetstream.PubAckFuture
+	err  error // why it is incomplete
+}
+
+// send publishes m without waiting for the answer; it waits while too many
+// are unanswered.
+func (f *flight) send(ctx context.Context, m *nats.Msg, id, stream string) error {
+	if f.err = ctx.Err(); f.err != nil {
+		return f.err
+	}
+	opts := append(publishOpts(id, stream), jetstream.WithStallWait(answerWithin))
+	future, err := f.bus.js.PublishMsgAsync(m, opts...)
+	if err != nil {
+		f.err = f.bus.sendError(m, err)
+		return f.err
+	}
+	f.sent = append(f.sent, future)
+	return nil
+}
+
+// land waits for all answers. It returns how many of the messages a stream
+// has, those that it knew already included, and the first error of the flight.
+func (f *flight) land(ctx context.Context) (n int, err error) {
+	var first error
+	for _, future := range f.sent {
+		if err := f.answer(ctx, future); err == nil {
+			n++
+		} else if first == nil {
+			first = err
+		}
+	}
+	f.sent = f.sent[:0]
+	if first == nil {
+		first = f.err
+	}
+	return n, first
+}
+
+// answer waits for the answer to one message. The library gives up on it by
+// itself, after [answerWithin].
+func (f *flight) answer(ctx context.Context, future jetstream.PubAckFuture) error {
+	select {
+	case <-future.Ok():
+		return nil
+	case err := <-future.Err():
+		return f.bus.sendError(future.Msg(), err)
+	case <-ctx.Done():
+		return f.bus.sendError(future.Msg(), ctx.Err())
+	}
+}
+
+// headerRoom is what publishing adds to a message: its id and the name of the
+// stream, in headers.
+const headerRoom = 512
+
+// room is how large the data of a message may be. Before the server has said
+// so nothing can be sent, and any size will do.
+func (b *Bus) room() int {
+	if limit := int(b.nc.MaxPayload()); limit > 0 {
+		return limit - headerRoom
+	}
+	return 1 << 30
+}

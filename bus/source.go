@@ -1,0 +1,270 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ttp-worker/worker"
+)
+
+// Batch says when a batch is complete: at whichever comes first. Zero means
+// the default.
+type Batch struct {
+	Size  int           // messages; 0 means 500
+	Bytes int           // of their data, the last message may exceed it; 0 means 1 MiB
+	Wait  time.Duration // since its first message; 0 means 250 ms
+	Gap   time.Duration // without a further message; 0 means 10 ms
+}
+
+// pullExpiry is how long a request for messages stays open. It is also how
+// long Close may take and how long a request that was lost with a connection
+// is missed, hence short; a request costs the server next to nothing.
+const pullExpiry = time.Second
+
+// Bounds of the pause after a failure.
+const (
+	minPause = 100 * time.Millisecond
+	maxPause = 5 * time.Second
+)
+
+// errEmptyPull says that the server closed a request at once. The next message
+// is then larger than what was asked for.
+var errEmptyPull = errors.New("request for messages ended at once")
+
+// Source hands over the messages of the shared consumer to one lane. It keeps
+// at most one request open, of at most one batch, and opens one only inside
+// Fetch: what a lane that can't go on holds is bounded by that. It is not safe
+// for concurrent use.
+type Source struct {
+	bus   *Bus
+	batch Batch
+	pause time.Duration // the last one; 0 while all is well
+
+	cons  jetstream.Consumer // nil until it is known to exist
+	queue []worker.Delivery  // taken from the open request, not handed over yet
+
+	pull   jetstream.MessageBatch // nil if no request is open
+	msgs   <-chan jetstream.Msg   // of pull; closed by the library when it ends
+	opened time.Time              // when pull was
+	taken  int                    // messages taken from pull
+	large  bool                   // the next request is for one message of any size
+}
+
+var _ worker.Source = (*Source)(nil)
+
+// NewSource returns a source for one lane. The caller must Close it.
+func (b *Bus) NewSource(batch Batch) *Source {
+	batch.Size = cmp.Or(batch.Size, 500)
+	batch.Bytes = cmp.Or(batch.Bytes, 1<<20)
+	batch.Wait = cmp.Or(batch.Wait, 250*time.Millisecond)
+	batch.Gap = cmp.Or(batch.Gap, 10*time.Millisecond)
+	return &Source{bus: b, batch: batch}
+}
+
+// Fetch implements [worker.Source]. It rides out whatever keeps messages away,
+// makes the consumer if it is gone, and returns an error only when ctx ends.
+func (s *Source) Fetch(ctx context.Context) ([]worker.Delivery, error) {
+	first, err := s.first(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.gather(ctx, first), nil
+}
+
+// first waits for a message as long as it takes.
+func (s *Source) first(ctx context.Context) (worker.Delivery, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if d, ok := s.queued(); ok {
+			return d, nil
+		}
+		if err := s.open(ctx); err != nil {
+			s.stumble(ctx, err)
+			continue
+		}
+		select {
+		case msg, ok := <-s.msgs:
+			if ok {
+				s.well()
+				return s.take(msg), nil
+			}
+			s.ended(ctx)
+		case <-ctx.Done():
+		}
+	}
+}
+
+// gather collects what comes right behind first.
+func (s *Source) gather(ctx context.Context, first worker.Delivery) []worker.Delivery {
+	batch := append(make([]worker.Delivery, 0, 1+max(len(s.queue), len(s.msgs))), first)
+	size := len(first.Data())
+	deadline := time.Now().Add(s.batch.Wait)
+	for len(batch) < s.batch.Size && size < s.batch.Bytes {
+		d, ok := s.soon(ctx, min(s.batch.Gap, time.Until(deadline)))
+		if !ok {
+			break
+		}
+		batch = append(batch, d)
+		size += len(d.Data())
+	}
+	return batch
+}
+
+// soon returns the next message if there is one within wait.
+func (s *Source) soon(ctx context.Context, wait time.Duration) (worker.Delivery, bool) {
+	if d, ok := s.queued(); ok {
+		return d, true
+	}
+	if s.pull == nil || wait <= 0 {
+		return nil, false
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case msg, ok := <-s.msgs:
+		if ok {
+			return s.take(msg), true
+		}
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, false
+}
+
+// queued returns the oldest message of the queue.
+func (s *Source) queued() (worker.Delivery, bool) {
+	if len(s.queue) == 0 {
+		return nil, false
+	}
+	d := s.queue[0]
+	s.queue = s.queue[1:]
+	return d, true
+}
+
+func (s *Source) take(msg jetstream.Msg) worker.Delivery {
+	s.taken++
+	return newDelivery(msg, s.bus.bare(msg.Subject()))
+}
+
+// Held implements [worker.Source].
+func (s *Source) Held() []worker.Delivery {
+	for {
+		select {
+		case msg, ok := <-s.msgs:
+			if !ok {
+				return s.queue
+			}
+			s.queue = append(s.queue, s.take(msg))
+		default:
+			return s.queue
+		}
+	}
+}
+
+// open makes sure that a request for messages is open.
+func (s *Source) open(ctx context.Context) error {
+	if s.pull != nil {
+		return nil
+	}
+	if !s.bus.nc.IsConnected() {
+		return nats.ErrDisconnected
+	}
+	if s.cons == nil {
+		cons, err := s.bus.ensureConsumer(ctx)
+		if err != nil {
+			return err
+		}
+		s.cons = cons
+	}
+	size, opts := s.batch.Size, []jetstream.FetchOpt{jetstream.FetchMaxWait(pullExpiry)}
+	if s.large {
+		size = 1
+	} else {
+		opts = append(opts, jetstream.FetchMaxBytes(s.pullBytes()))
+	}
+	pull, err := s.cons.Fetch(size, opts...)
+	if err != nil {
+		return err
+	}
+	s.pull, s.msgs, s.opened, s.taken, s.large = pull, pull.Messages(), time.Now(), 0, false
+	return nil
+}
+
+// pullBytes bounds what a request may bring, and lets any single message
+// through: the server counts the subjects, which MaxPayload does not.
+func (s *Source) pullBytes() int {
+	return max(s.batch.Bytes, int(s.bus.nc.MaxPayload())) + 64<<10
+}
+
+// ended looks at why a request is over and forgets it.
+func (s *Source) ended(ctx context.Context) {
+	err := s.pull.Error()
+	if err == nil && s.taken == 0 && time.Since(s.opened) < pullExpiry/2 {
+		err, s.large = errEmptyPull, true
+	}
+	s.pull, s.msgs = nil, nil
+	if err == nil {
+		s.well()
+		return
+	}
+	s.stumble(ctx, err)
+}
+
+// well notes that the consumer answers.
+func (s *Source) well() {
+	s.pause = 0
+	s.bus.drought.recovered()
+}
+
+// stumble waits after a failure, longer each time, until ctx ends. Whatever
+// the failure was, the consumer is looked at again before it is used.
+func (s *Source) stumble(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	s.cons = nil
+	s.pause = min(max(2*s.pause, minPause), maxPause)
+	if errors.Is(err, nats.ErrDisconnected) {
+		s.pause = minPause // the connection itself takes its time, and says so in the log
+	} else {
+		s.bus.drought.failed(err)
+	}
+	timer := time.NewTimer(s.pause/2 + rand.N(s.pause/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// Close hands back what the source still holds, so that it is delivered to
+// somebody else at once. It waits for the open request to end, a second as a
+// rule and three at most: cutting it off would leave messages on their way to
+// nobody. An error means that some come back only after the ack wait.
+func (s *Source) Close() error {
+	held := len(s.queue)
+	var failed error
+	handBack := func(d worker.Delivery) { failed = cmp.Or(failed, d.Retry(0)) }
+	for _, d := range s.queue {
+		handBack(d)
+	}
+	if s.pull != nil {
+		for msg := range s.msgs {
+			handBack(s.take(msg))
+			held++
+		}
+	}
+	s.queue, s.pull, s.msgs = nil, nil, nil
+	if held == 0 || failed != nil {
+		return failed
+	}
+	return s.bus.nc.FlushTimeout(pullExpiry)
+}

@@ -1,0 +1,294 @@
+package intake
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ttp-worker/ttp"
+)
+
+// Subjects are the subjects that [Decode] understands, without prefix.
+var Subjects = []string{
+	"attacker.command", "attacker.session.ended", "attacker.observed", "attacker.auth", "attacker.http",
+	"attacker.intel.enriched", "attacker.fingerprinted", "identity.formed", "identity.merged",
+	"credential.reuse.detected", "email.received", "canary.*.triggered", "canary.*.placed", "canary.*.revoked",
+}
+
+// Decode reads the message that arrived on subject (without the configured
+// prefix). The events are not anchored yet. An error is [ttp.Permanent] and
+// does not quote the message.
+func Decode(subject, text string) (*Message, error) {
+	if len(text) > MaxMessage {
+		return nil, ttp.Permanent(fmt.Errorf("message has %d bytes, more than the %d that are read", len(text), MaxMessage))
+	}
+	read, ok := decoders[generic(subject)]
+	if !ok {
+		return nil, ttp.Permanent(errors.New("no events are made of this subject"))
+	}
+	env, err := ttp.ParseEnvelope(text)
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{Subject: subject}
+	d := &decoder{Message: m, env: env, payload: env.Payload}
+	if err := read(d); err != nil {
+		return nil, ttp.Permanent(err)
+	}
+	return m, nil
+}
+
+// generic replaces the token of a canary subject by "*".
+func generic(subject string) string {
+	if !strings.HasPrefix(subject, "canary.") {
+		return subject
+	}
+	parts := strings.Split(subject, ".")
+	if len(parts) != 3 || parts[1] == "" {
+		return subject
+	}
+	return "canary.*." + parts[2]
+}
+
+type decoder struct {
+	*Message
+	env     ttp.Envelope
+	payload ttp.Object
+}
+
+var decoders = map[string]func(*decoder) error{
+	"attacker.command":          (*decoder).command,
+	"attacker.session.ended":    (*decoder).sessionEnded,
+	"attacker.observed":         (*decoder).observed,
+	"attacker.auth":             (*decoder).auth,
+	"attacker.http":             (*decoder).http,
+	"attacker.intel.enriched":   (*decoder).intel,
+	"attacker.fingerprinted":    (*decoder).fingerprinted,
+	"identity.formed":           (*decoder).identity,
+	"identity.merged":           (*decoder).identity,
+	"credential.reuse.detected": (*decoder).credentialReuse,
+	"email.received":            (*decoder).email,
+	"canary.*.triggered":        (*decoder).canaryTriggered,
+	"canary.*.placed":           func(*decoder) error { return nil },
+	"canary.*.revoked":          func(*decoder) error { return nil },
+}
+
+// head makes the event that the payload as a whole is.
+func (d *decoder) head(kind ttp.Kind) *Event {
+	p := d.payload
+	when := stampOf(p, "ts", "timestamp", "ended_at", "occurred_at", "first_seen", "observed_at")
+	e := &Event{
+		Event: ttp.Event{
+			Kind:         kind,
+			AttackerUUID: p.ID("attacker_uuid"),
+			IdentityUUID: p.ID("identity_uuid"),
+			SessionID:    p.ID("session_id"),
+			DeckyID:      deckyOf(p),
+			At:           when.at,
+			Payload:      p,
+		},
+		Address: address(p.ID("attacker_ip", "src_ip")),
+	}
+	if e.At.IsZero() {
+		e.At = d.env.At
+	}
+	d.at = e.At
+	e.sourceID = d.genericID(p)
+	d.Events = append(d.Events, e)
+	return e
+}
+
+// genericID is the id of what has no id of its own kind: the first that is
+// present of the ids a payload may carry, else the topic.
+func (d *decoder) genericID(p ttp.Object) func(*Event) string {
+	if id := p.ID("source_id", "session_id", "token_id", "identity_uuid", "credential_id"); id != "" {
+		return fixedID(id)
+	}
+	topic := d.Subject
+	return func(e *Event) string {
+		return cmp.Or(e.AttackerUUID, p.ID("uuid"), topic)
+	}
+}
+
+func (d *decoder) observed() error { d.head(ttp.Session); return nil }
+func (d *decoder) email() error    { d.head(ttp.Email); return nil }
+
+func (d *decoder) identity() error {
+	e := d.head(ttp.Identity)
+	if e.IdentityUUID == "" {
+		e.IdentityUUID = d.payload.ID("winner_uuid")
+	}
+	return nil
+}
+
+func (d *decoder) intel() error {
+	d.head(ttp.Intel).sourceID = (*Event).attacker
+	return nil
+}
+
+func (d *decoder) command() error {
+	e := d.head(ttp.Command)
+	if !e.takeCommand() {
+		return errors.New("no command text in command_text, text, command or cmd")
+	}
+	e.sourceID = e.entryID(e, "cmd", 0)
+	return nil
+}
+
+func (d *decoder) auth() error {
+	e := d.head(ttp.AuthAttempt)
+	e.sourceID = e.entryID(e, "auth", 0)
+	return nil
+}
+
+func (d *decoder) http() error {
+	e := d.head(ttp.HTTPRequest)
+	e.sourceID = e.entryID(e, "http", 0)
+	return nil
+}
+
+// lists are the lists of a session that are fanned out.
+var lists = []struct {
+	member string
+	kind   ttp.Kind
+	suffix string // of the ids of entries that have no time and no id
+	text   string // the member that a bare string stands for
+}{
+	{"commands", ttp.Command, "cmd", "command_text"},
+	{"auth_attempts", ttp.AuthAttempt, "auth", ""},
+	{"http_requests", ttp.HTTPRequest, "http", "raw_url"},
+}
+
+func (d *decoder) sessionEnded() error {
+	session := d.head(ttp.Session)
+	d.wantIntel = true
+	for _, list := range lists {
+		if !d.payload.Has(list.member) {
+			continue
+		}
+		entries, ok := d.payload.List(list.member)
+		if !ok {
+			return fmt.Errorf("%s is not a list", list.member)
+		}
+		if len(d.Events)+len(entries) > maxEntries {
+			return fmt.Errorf("more than %d entries in one session", maxEntries)
+		}
+		for i, entry := range entries {
+			d.entry(session, list.kind, entry, list.text, list.suffix, i)
+		}
+	}
+	return nil
+}
+
+// entry makes an event of one entry of a session's list, or counts it as
+// malformed. An entry whose text is empty is a line on which nothing was typed.
+func (d *decoder) entry(session *Event, kind ttp.Kind, entry ttp.Value, textMember, suffix string, i int) {
+	p, isObject := entry.Object()
+	if text, isText := entry.Text(); isText && !isObject {
+		if textMember == "" {
+			d.Malformed++
+			return
+		}
+		if text == "" {
+			return
+		}
+		p = ttp.Object{{Name: textMember, Value: entry}}
+	} else if !isObject {
+		d.Malformed++
+		return
+	}
+	e := &Event{
+		Event: ttp.Event{
+			Kind: kind, AttackerUUID: session.AttackerUUID, IdentityUUID: session.IdentityUUID,
+			SessionID: session.SessionID, DeckyID: deckyOf(p), At: stampOf(p, "ts", "timestamp").at, Payload: p,
+		},
+		Address: session.Address,
+	}
+	if e.DeckyID == "" {
+		e.DeckyID = session.DeckyID
+	}
+	if e.At.IsZero() {
+		e.At = session.At
+	}
+	if kind == ttp.Command && !e.takeCommand() {
+		if !hasCommandMember(p) {
+			d.Malformed++
+		}
+		return
+	}
+	e.sourceID = e.entryID(session, suffix, i)
+	d.Events = append(d.Events, e)
+}
+
+var commandMembers = []string{"command_text", "text", "command", "cmd"}
+
+// takeCommand sees to it that the command's text is under command_text.
+func (e *Event) takeCommand() bool {
+	text := e.Payload.Text(commandMembers...)
+	if text == "" {
+		return false
+	}
+	if e.Payload.Text("command_text") == "" {
+		e.Payload = e.Payload.Set("command_text", ttp.Quote(text))
+	}
+	return true
+}
+
+func hasCommandMember(p ttp.Object) bool {
+	for _, name := range commandMembers {
+		if v, ok := p.Get(name); ok && (v.IsText() || v.IsNull()) {
+			return true
+		}
+	}
+	return false
+}
+
+func deckyOf(p ttp.Object) string { return p.ID("decky_id", "decky", "decky_name") }
+
+// stamp is a point in time as a producer wrote it.
+type stamp struct {
+	second string    // the wall-clock second as written, "2026-05-02T06:22:48"
+	at     time.Time // in UTC
+}
+
+// stampOf returns the first of the named members that is a time. A time
+// without a zone is UTC; a number is epoch seconds.
+func stampOf(p ttp.Object, names ...string) stamp {
+	for _, name := range names {
+		v, ok := p.Get(name)
+		if !ok {
+			continue
+		}
+		if s, ok := stampIn(v); ok {
+			return s
+		}
+	}
+	return stamp{}
+}
+
+const secondLayout = "2006-01-02T15:04:05"
+
+func stampIn(v ttp.Value) (stamp, bool) {
+	if seconds, ok := v.Float(); ok {
+		if seconds <= 0 || seconds >= 1e11 {
+			return stamp{}, false
+		}
+		at := time.UnixMicro(int64(seconds * 1e6)).UTC()
+		return stamp{at.Format(secondLayout), at}, true
+	}
+	text, _ := v.Text()
+	if len(text) < len(secondLayout) {
+		return stamp{}, false
+	}
+	second := text[:10] + "T" + text[11:len(secondLayout)]
+	wall, err := time.Parse(secondLayout, second)
+	if err != nil || text[10] != 'T' && text[10] != ' ' && text[10] != 't' {
+		return stamp{}, false
+	}
+	if at, err := time.Parse(time.RFC3339Nano, second+text[len(secondLayout):]); err == nil {
+		return stamp{second, at.UTC()}, true
+	}
+	return stamp{second, wall}, true
+}

@@ -1,0 +1,10 @@
+// Package builtin holds the rules that come with the program, in the format of
+// package ttp-worker/tagger/rule: one file a tactic, several rules a file.
+package builtin
+
+import "embed"
+
+// FS holds the rule files at its top level.
+//
+//go:embed *.yaml
+var FS embed.FS

@@ -1,0 +1,185 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"ttp-worker/ttp"
+)
+
+// maxEvidence bounds one text in a finding's evidence, in bytes.
+const maxEvidence = 4096
+
+// tag looks at one event.
+func (m *matcher) tag(ev *ttp.Event) ([]ttp.Finding, error) {
+	s := m.scratch.Get().(*scratch)
+	defer func() {
+		s.idle()
+		m.scratch.Put(s)
+	}()
+	s.recall(ev)
+	var err error
+	if s.err != nil {
+		err = ttp.Permanent(s.err)
+	}
+	if len(s.hits) == 0 {
+		return nil, err
+	}
+	return m.findings(ev, s.hits), err
+}
+
+// recall is look with the memo in front of it.
+func (s *scratch) recall(ev *ttp.Event) {
+	if s.memo == nil {
+		s.look(ev)
+		return
+	}
+	key, ok := s.memo.appendKey(s.key[:0], ev.Payload)
+	s.key = key
+	if !ok {
+		s.look(ev)
+		return
+	}
+	if s.hits, ok = s.memo.get(s.hits[:0], key); ok {
+		s.err = nil
+		return
+	}
+	s.look(ev)
+	if s.err == nil {
+		s.memo.put(key, s.hits)
+	}
+}
+
+func (m *matcher) findings(ev *ttp.Event, hits []hit) []ttp.Finding {
+	n := 0
+	for _, h := range hits {
+		n += len(m.rules[h.rule].Emits)
+	}
+	list := make([]ttp.Finding, 0, n)
+	for _, h := range hits {
+		r := m.rules[h.rule]
+		evidence := r.evidenceOf(ev, h.text)
+		for _, e := range r.Emits {
+			list = append(list, ttp.Finding{
+				RuleID: r.ID, RuleVersion: r.Version,
+				Tactic: e.Tactic, Technique: e.Technique, SubTechnique: e.SubTechnique,
+				Confidence: e.Confidence, Evidence: evidence,
+				AttackRelease: r.AttackRelease, MitreURL: e.url(),
+			})
+		}
+	}
+	return list
+}
+
+// aboutCommand is what a finding about a command says of where it was typed.
+var aboutCommand = []string{"uid", "user", "src", "pwd"}
+
+// private are payload members that never become evidence, whatever a rule says.
+var private = []string{
+	"password", "passwd", "body", "body_text", "body_html", "html", "note_text",
+}
+
+// privateInMail are members of kind email that are addresses.
+var privateInMail = []string{
+	"from", "to", "cc", "bcc", "sender", "mail_from", "rcpt_to", "rcpts", "recipients", "reply_to", "return_path",
+}
+
+// evidenceFields returns the payload members that a finding of d copies.
+func evidenceFields(kind ttp.Kind, d *definition) []string {
+	var list []string
+	if kind == ttp.Command && d.Format != DECNET {
+		list = append(list, "command_text")
+	}
+	list = append(list, d.Evidence...)
+	if kind == ttp.Command {
+		list = append(list, aboutCommand...)
+	} else if d.Format != DECNET && len(d.Evidence) == 0 {
+		list = append(list, detectedFields(kind, d)...)
+	}
+	var kept []string
+	for _, name := range list {
+		if !isPrivate(kind, name) && !slices.Contains(kept, name) {
+			kept = append(kept, name)
+		}
+	}
+	return kept
+}
+
+// detectedFields returns the payload members that the detection is about.
+func detectedFields(kind ttp.Kind, d *definition) []string {
+	var list []string
+	for _, name := range d.fields {
+		shows := fieldOf(kind, name, false).shows
+		if shows == "" {
+			shows = defaultField[kind]
+		}
+		if shows != "" {
+			list = append(list, shows)
+		}
+	}
+	return list
+}
+
+func isPrivate(kind ttp.Kind, name string) bool {
+	name = strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
+	return slices.Contains(private, name) || kind == ttp.Email && slices.Contains(privateInMail, name)
+}
+
+// evidenceOf copies what the event has of the rule's evidence. Text is the
+// simple command that matched, "" if it was the event itself.
+func (r *compiled) evidenceOf(ev *ttp.Event, text string) ttp.Object {
+	evidence := make(ttp.Object, 0, len(r.evidence)+1)
+	for _, name := range r.evidence {
+		if v, ok := evidenceValue(ev, name); ok {
+			evidence = append(evidence, ttp.Member{Name: name, Value: cut(v)})
+		}
+	}
+	if text != "" && r.Format != DECNET {
+		evidence = append(evidence, ttp.Member{Name: "match", Value: ttp.Quote(cutText(text))})
+	}
+	return evidence
+}
+
+// evidenceValue returns a member of the payload, or what stands in for it.
+func evidenceValue(ev *ttp.Event, name string) (ttp.Value, bool) {
+	if v, ok := lookup(ev.Payload, name); ok {
+		return v, true
+	}
+	s := ""
+	switch {
+	case name == "command_text" && ev.Kind == ttp.Command:
+		s = ev.Payload.Text(lineMembers...)
+	case name == "raw_url" && ev.Kind == ttp.HTTPRequest:
+		s = ev.Payload.Text(urlMembers...)
+	}
+	return ttp.Quote(s), s != ""
+}
+
+// cut bounds a value. One that is not a string becomes one if it has to be cut.
+func cut(v ttp.Value) ttp.Value {
+	if len(v) <= maxEvidence {
+		return v
+	}
+	s, ok := v.Text()
+	if !ok {
+		s = string(v)
+	}
+	if len(s) <= maxEvidence {
+		return v
+	}
+	return ttp.Quote(cutText(s))
+}
+
+// cutText bounds s and says how long it was.
+func cutText(s string) string {
+	if len(s) <= maxEvidence {
+		return s
+	}
+	n := maxEvidence
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return fmt.Sprintf("%s…[cut, %d bytes]", s[:n], len(s))
+}

@@ -1,0 +1,53 @@
+package rule
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// Case does not count where two runes are equal under Unicode simple folding,
+// as it is with (?i) in a regular expression: K, k and the Kelvin sign are one.
+
+// foldRune returns the rune that stands for all that r is equal to; for an
+// ASCII letter the lower-case one.
+func foldRune(r rune) rune {
+	if r < utf8.RuneSelf {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}
+	least := r
+	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+		least = min(least, next)
+	}
+	if least < utf8.RuneSelf {
+		return foldRune(least)
+	}
+	return least
+}
+
+// appendFolded appends s with every rune folded. Bytes that are no UTF-8 stay.
+func appendFolded(dst []byte, s string) []byte {
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			dst = append(dst, s[i])
+		} else {
+			dst = utf8.AppendRune(dst, foldRune(r))
+		}
+		i += n
+	}
+	return dst
+}
+
+func fold(s string) string { return string(appendFolded(nil, s)) }
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,156 @@
+package rule
+
+import (
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+	"time"
+
+	"github.com/dlclark/regexp2"
+)
+
+// patternTimeout bounds one search of a pattern that needs backtracking. The
+// others take time linear in the text.
+const patternTimeout = 50 * time.Millisecond
+
+// maxPattern bounds the length of a pattern in a rule file.
+const maxPattern = 16 << 10
+
+// pattern searches for one regular expression: by a table if the text is ASCII
+// and the table is small, else by package regexp; with look-around or
+// backreferences, which neither can do, by backtracking.
+type pattern struct {
+	table        *table // nil: none
+	linear       *regexp.Regexp
+	backtracking *regexp2.Regexp // nil if linear is set
+	groups       [][]string      // see required
+}
+
+func newPattern(source string) (*pattern, error) {
+	if len(source) > maxPattern {
+		return nil, fmt.Errorf("pattern of %d bytes, at most %d are allowed", len(source), maxPattern)
+	}
+	re, err := syntax.Parse(source, syntax.Perl)
+	if err != nil {
+		return newBacktracking(source, err)
+	}
+	linear, err := regexp.Compile(source)
+	if err != nil {
+		return nil, fmt.Errorf("pattern: %w", err)
+	}
+	p := &pattern{linear: linear, groups: required(re)}
+	if prog, err := syntax.Compile(re.Simplify()); err == nil {
+		p.table = newTable(prog)
+	}
+	return p, nil
+}
+
+func newBacktracking(source string, cause error) (*pattern, error) {
+	re, err := regexp2.Compile(source, regexp2.None)
+	if err != nil {
+		return nil, fmt.Errorf("pattern: %w", cause)
+	}
+	re.MatchTimeout = patternTimeout
+	p := &pattern{backtracking: re}
+	if relaxed, err := syntax.Parse(relax(source), syntax.Perl); err == nil {
+		p.groups = required(relaxed)
+	}
+	return p, nil
+}
+
+func (p *pattern) search(s string) (bool, error) {
+	if p.backtracking != nil {
+		found, err := p.backtracking.MatchString(s)
+		if err != nil {
+			return false, fmt.Errorf("search for a pattern in %d bytes: gave up after %s", len(s), patternTimeout)
+		}
+		return found, nil
+	}
+	if p.table != nil {
+		if found, ok := p.table.search(s); ok {
+			return found, nil
+		}
+	}
+	return p.linear.MatchString(s), nil
+}
+
+// relax takes out of a pattern what package syntax does not know, so that the
+// rest still tells which literals a match contains: a text that matches the
+// pattern matches the relaxed one, too.
+func relax(source string) string {
+	var b strings.Builder
+	for i := 0; i < len(source); {
+		rest := source[i:]
+		switch {
+		case lookAround(rest):
+			i += groupEnd(rest)
+			b.WriteString(`(?:)`)
+		case strings.HasPrefix(rest, `(?>`):
+			i += len(`(?>`)
+			b.WriteString(`(?:`)
+		case len(rest) > 1 && rest[0] == '\\' && rest[1] >= '1' && rest[1] <= '9':
+			i += 2
+			b.WriteString(`(?s:.*)`)
+		default:
+			n := tokenEnd(rest)
+			b.WriteString(rest[:n])
+			i += n
+		}
+	}
+	return b.String()
+}
+
+func lookAround(s string) bool {
+	for _, open := range []string{"(?=", "(?!", "(?<=", "(?<!"} {
+		if strings.HasPrefix(s, open) {
+			return true
+		}
+	}
+	return false
+}
+
+// groupEnd returns the length of the group that s begins with.
+func groupEnd(s string) int {
+	depth := 0
+	for i := 0; i < len(s); i += tokenEnd(s[i:]) {
+		switch s[i] {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(s)
+}
+
+// tokenEnd returns the length of the token that s begins with: an escape, a
+// bracket expression, or one byte.
+func tokenEnd(s string) int {
+	switch s[0] {
+	case '\\':
+		return min(2, len(s))
+	case '[':
+		return classEnd(s)
+	}
+	return 1
+}
+
+func classEnd(s string) int {
+	i := 1
+	if strings.HasPrefix(s[i:], "^") {
+		i++
+	}
+	if strings.HasPrefix(s[i:], "]") {
+		i++ // a bracket in the first place is one of the class
+	}
+	for i < len(s) && s[i] != ']' {
+		if s[i] == '\\' {
+			i++
+		}
+		i++
+	}
+	return min(i+1, len(s))
+}

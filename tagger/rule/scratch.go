@@ -1,0 +1,315 @@
+package rule
+
+import (
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ttp-worker/tagger/shell"
+	"ttp-worker/ttp"
+)
+
+// hit is a rule that matches, and the simple command that made it match, ""
+// if it was the event itself.
+type hit struct {
+	rule int32
+	text string
+}
+
+// scratch is what one goroutine writes while it looks at one event. What is
+// known of an atom or a literal is kept with the epoch it is true of, so that
+// nothing need be cleared between events.
+type scratch struct {
+	*matcher
+	ev     event
+	values []values // by slot
+
+	clock      uint64
+	whole      uint64   // epoch of the event
+	record     uint64   // epoch of the current record
+	known      []uint64 // by atom: epoch<<1, and 1 if it is true
+	seen       []uint64 // by literal: epoch
+	shared     bitset   // candidates by what all records have in common
+	candidates bitset
+	matched    bitset
+
+	hits   []hit
+	folded []byte
+	key    []byte
+	err    error // the first search that gave up
+}
+
+func newScratch(m *matcher) *scratch {
+	return &scratch{
+		matcher:    m,
+		values:     make([]values, len(m.slots)),
+		known:      make([]uint64, len(m.atoms)),
+		seen:       make([]uint64, len(m.literals)),
+		shared:     newBitset(len(m.rules)),
+		candidates: newBitset(len(m.rules)),
+		matched:    newBitset(len(m.rules)),
+	}
+}
+
+// maxIdle bounds the memory that an idle scratch keeps, in bytes.
+const maxIdle = 64 << 10
+
+// idle lets go of the event.
+func (s *scratch) idle() {
+	s.ev = event{}
+	s.hits = s.hits[:0]
+	if cap(s.folded) > maxIdle {
+		s.folded = nil
+	}
+	for i := range s.values {
+		clear(s.values[i].list)
+	}
+}
+
+// look finds the rules that match the event, sorted.
+func (s *scratch) look(ev *ttp.Event) {
+	s.hits, s.err = s.hits[:0], nil
+	s.ev = event{payload: ev.Payload}
+	if s.kind == ttp.Command {
+		s.ev.line = ev.Payload.Text(lineMembers...)
+	}
+	s.clock++
+	s.whole = s.clock
+	clear(s.matched)
+	copy(s.shared, s.always)
+	for i := range s.slots {
+		if !s.slots[i].perRecord {
+			s.scan(i, s.whole, s.shared)
+		}
+	}
+	s.lookAt(nil)
+	if s.expand != nil && s.ev.line != "" && s.perRecord.any() {
+		commands := s.expand(s.ev.line)
+		for i := range commands {
+			s.lookAt(&commands[i])
+		}
+		slices.SortFunc(s.hits, func(a, b hit) int { return int(a.rule) - int(b.rule) })
+	}
+}
+
+// lookAt evaluates the rules for one record: the event as it is, or a simple
+// command.
+func (s *scratch) lookAt(c *shell.Command) {
+	s.ev.simple = c
+	s.clock++
+	s.record = s.clock
+	copy(s.candidates, s.shared)
+	for i := range s.slots {
+		if s.slots[i].perRecord {
+			s.scan(i, s.record, s.candidates)
+		}
+	}
+	text := ""
+	if c != nil {
+		text = c.Text
+		s.candidates.keep(s.perRecord)
+		s.candidates.drop(s.matched)
+	}
+	for w, word := range s.candidates {
+		for ; word != 0; word &= word - 1 {
+			i := int32(w<<6 + bits.TrailingZeros64(word))
+			if s.holds(&s.rules[i].root) {
+				s.matched.add(i)
+				s.hits = append(s.hits, hit{i, text})
+			}
+		}
+	}
+}
+
+// scan reads a field and looks for literals in it. The rules that these lead
+// to are added to candidates.
+func (s *scratch) scan(i int, epoch uint64, candidates bitset) {
+	v := &s.values[i]
+	v.reset()
+	s.slots[i].read(&s.ev, v)
+	words := s.slots[i].words
+	if words == nil {
+		return
+	}
+	for _, text := range v.list {
+		if isASCII(text) {
+			scanText(s, words, text, epoch, candidates)
+			continue
+		}
+		s.folded = appendFolded(s.folded[:0], text)
+		scanText(s, words, s.folded, epoch, candidates)
+	}
+}
+
+func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64, candidates bitset) {
+	state := int32(0)
+	for i := 0; i < len(text); i++ {
+		state = a.next[state>>1+a.class[text[i]]]
+		if state&1 != 0 {
+			for _, id := range a.found[state>>1/a.width] {
+				s.saw(id, i+1, len(text), epoch, candidates)
+			}
+		}
+	}
+}
+
+// saw notes that a literal ends at end in a text of that size.
+func (s *scratch) saw(id int32, end, size int, epoch uint64, candidates bitset) {
+	s.seen[id] = epoch
+	l := &s.literals[id]
+	for _, to := range l.leads {
+		if !to.place.fits(end-len(l.text), size-end) {
+			continue
+		}
+		a := &s.atoms[to.atom]
+		if a.plain {
+			s.known[to.atom] = epoch<<1 | 1
+		}
+		for _, r := range a.rules {
+			candidates.add(r)
+		}
+	}
+}
+
+// fits reports whether a text with that many bytes before and behind it is in
+// its place.
+func (h how) fits(before, behind int) bool {
+	switch h {
+	case startsWith:
+		return before == 0
+	case endsWith:
+		return behind == 0
+	case equals:
+		return before == 0 && behind == 0
+	}
+	return true
+}
+
+func (s *scratch) holds(n *node) bool {
+	switch n.op {
+	case opTest:
+		return s.truth(n.atom)
+	case opNot:
+		return !s.holds(&n.parts[0])
+	case opAnd:
+		for i := range n.parts {
+			if !s.holds(&n.parts[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	want := max(n.n, 1) // of opOr one
+	for i := range n.parts {
+		if s.holds(&n.parts[i]) {
+			if want--; want == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *scratch) epoch(slot int32) uint64 {
+	if s.slots[slot].perRecord {
+		return s.record
+	}
+	return s.whole
+}
+
+func (s *scratch) truth(i int32) bool {
+	a := &s.atoms[i]
+	epoch := s.epoch(a.slot)
+	if s.known[i]>>1 == epoch && a.how < refContains {
+		return s.known[i]&1 != 0
+	}
+	if a.plain || !s.possible(a, epoch) {
+		return false
+	}
+	s.known[i] = epoch << 1
+	if s.verify(a) {
+		s.known[i]++
+		return true
+	}
+	return false
+}
+
+// possible reports whether of each group of literals one was seen.
+func (s *scratch) possible(a *atom, epoch uint64) bool {
+	for _, group := range a.groups {
+		if !slices.ContainsFunc(group, func(id int32) bool { return s.seen[id] == epoch }) {
+			return false
+		}
+	}
+	return true
+}
+
+// verify asks a test of the values themselves.
+func (s *scratch) verify(a *atom) bool {
+	v := &s.values[a.slot]
+	switch a.how {
+	case exists:
+		return v.present
+	case missing, isNull:
+		return !v.present
+	}
+	for _, text := range v.list {
+		if s.compare(a, text) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scratch) compare(a *atom, value string) bool {
+	switch a.how {
+	case contains, startsWith, endsWith, equals:
+		return a.how.compare(value, a.text)
+	case matches:
+		found, err := a.pattern.search(value)
+		if err != nil && s.err == nil {
+			s.err = err
+		}
+		return found
+	case inNetwork:
+		addr, err := netip.ParseAddr(value)
+		return err == nil && a.network.Contains(addr.Unmap())
+	case less, lessOrEqual, greater, greaterOrEqual:
+		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		return err == nil && a.how.order(n, a.number)
+	}
+	for _, other := range s.values[a.ref].list {
+		if a.cased && (a.how-refContains).compare(value, other) ||
+			!a.cased && (a.how-refContains).compare(fold(value), fold(other)) {
+			return true
+		}
+	}
+	return false
+}
+
+// compare compares bytes; h is one of the first four.
+func (h how) compare(value, text string) bool {
+	switch h {
+	case contains:
+		return strings.Contains(value, text)
+	case startsWith:
+		return strings.HasPrefix(value, text)
+	case endsWith:
+		return strings.HasSuffix(value, text)
+	}
+	return value == text
+}
+
+func (h how) order(a, b float64) bool {
+	switch h {
+	case less:
+		return a < b
+	case lessOrEqual:
+		return a <= b
+	case greater:
+		return a > b
+	}
+	return a >= b
+}

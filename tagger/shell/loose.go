@@ -1,0 +1,188 @@
+package shell
+
+import "strings"
+
+// split cuts text at ; & | && || and line ends that are not quoted, for text
+// that does not parse as a whole. A quote that is never closed quotes nothing.
+// Each piece is without the keywords and brackets around its command.
+func split(text string) []string {
+	var pieces []string
+	add := func(piece string) {
+		if piece = trimKeywords(piece); piece != "" {
+			pieces = append(pieces, piece)
+		}
+	}
+	q := quoting{unclosed: unclosed(text)}
+	start := 0
+	for i := 0; i < len(text); i++ {
+		if !q.step(text[i]) && isSeparator(text, i) {
+			add(text[start:i])
+			start = i + 1
+		}
+	}
+	add(text[start:])
+	return pieces
+}
+
+// quoting follows the quotes of a text byte by byte.
+type quoting struct {
+	quote    byte // the one we are inside of, or 0
+	escaped  bool
+	unclosed string // the kinds of quotes that do not count
+}
+
+// step takes the next byte and reports whether it is quoted or a quote.
+func (q *quoting) step(c byte) bool {
+	switch {
+	case q.escaped:
+		q.escaped = false
+		return true
+	case c == '\\' && q.quote != '\'':
+		q.escaped = true
+		return true
+	case q.quote != 0:
+		if c == q.quote {
+			q.quote = 0
+		}
+		return true
+	case (c == '\'' || c == '"' || c == '`') && strings.IndexByte(q.unclosed, c) < 0:
+		q.quote = c
+		return true
+	}
+	return false
+}
+
+// unclosed returns the kinds of quotes that have to be ignored for the others
+// to be closed.
+func unclosed(text string) string {
+	q := quoting{}
+	for {
+		for i := range len(text) {
+			q.step(text[i])
+		}
+		if q.quote == 0 {
+			return q.unclosed
+		}
+		q = quoting{unclosed: q.unclosed + string(q.quote)}
+	}
+}
+
+func isSeparator(text string, i int) bool {
+	switch text[i] {
+	case ';', '|', '\n':
+		return true
+	case '&': // not that of >& and &>
+		return (i == 0 || text[i-1] != '>' && text[i-1] != '<') && (i+1 == len(text) || text[i+1] != '>')
+	}
+	return false
+}
+
+// trimKeywords takes away what a cut-up loop, condition or group leaves around
+// a command.
+func trimKeywords(piece string) string {
+	for {
+		piece = strings.TrimSpace(piece)
+		first, rest, _ := strings.Cut(piece, " ")
+		switch first {
+		case "if", "then", "else", "elif", "while", "until", "do", "!", "{", "}", "(", ")", "fi", "done", "esac":
+			piece = rest
+			continue
+		}
+		break
+	}
+	if strings.Count(piece, "(") > strings.Count(piece, ")") {
+		piece = strings.TrimPrefix(piece, "(")
+	}
+	if strings.Count(piece, ")") > strings.Count(piece, "(") {
+		piece = strings.TrimRight(piece, ")")
+	}
+	return strings.TrimSpace(piece)
+}
+
+// looseWords splits a command that no shell would take into words and
+// redirections.
+func looseWords(piece string) ([]string, redirects) {
+	var argv []string
+	var red redirects
+	words := fields(piece)
+	for i := 0; i < len(words); i++ {
+		fd, op, target := cutRedirect(words[i])
+		if op == "" {
+			if len(argv) > 0 || len(words) == 1 || !isAssignment(words[i]) {
+				argv = append(argv, words[i])
+			}
+			continue
+		}
+		if target == "" && i+1 < len(words) {
+			i++
+			target = words[i]
+		}
+		red.add(fd, op, target)
+	}
+	return argv, red
+}
+
+// isAssignment reports whether word sets a variable, in front of a command.
+func isAssignment(word string) bool {
+	name, _, ok := strings.Cut(word, "=")
+	return ok && name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789") == ""
+}
+
+// fields splits at blanks that are not quoted and takes the quotes away.
+func fields(piece string) []string {
+	var words []string
+	var word strings.Builder
+	q := quoting{unclosed: unclosed(piece)}
+	for i := range len(piece) {
+		c := piece[i]
+		before := q
+		special := q.step(c)
+		switch {
+		case !special && isBlank(rune(c)):
+			if word.Len() > 0 {
+				words = append(words, word.String())
+				word.Reset()
+			}
+		case !special || before.escaped || q == before:
+			word.WriteByte(c)
+		}
+	}
+	if word.Len() > 0 {
+		words = append(words, word.String())
+	}
+	return words
+}
+
+// cutRedirect cuts a word such as 2>/dev/null; op is "" if it is no redirection.
+func cutRedirect(word string) (fd, op, target string) {
+	rest := strings.TrimLeft(word, "0123456789")
+	fd = word[:len(word)-len(rest)]
+	for _, op := range []string{"&>>", "&>", ">>", ">&", ">|", "<<<", "<<", "<&", ">", "<"} {
+		if target, ok := strings.CutPrefix(rest, op); ok {
+			return fd, op, target
+		}
+	}
+	return "", "", ""
+}
+
+// maxNesting is how deep brackets and keywords may nest for the parser to get
+// the text. It recurses, and a stack that overflows cannot be recovered from.
+const maxNesting = 200
+
+// tooNested reports whether text may nest deeper than the parser should go. It
+// errs on the side of caution: what only looks nested, in quotes say, counts.
+func tooNested(text string) bool {
+	depth := 0
+	for i := range len(text) {
+		switch c := text[i]; c {
+		case '(', '{', '[':
+			depth++
+		case ')', '}', ']':
+			depth = max(depth-1, 0)
+		}
+		if depth > maxNesting {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,248 @@
+package shell
+
+import (
+	"strings"
+	"sync"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// reader collects the commands of one line.
+type reader struct {
+	commands []Command
+	vars     map[string]string // what the line has assigned so far
+	budget   int               // bytes that expansions may still make
+	broken   bool              // something could not be read
+	scope
+}
+
+// scope is where the reader is.
+type scope struct {
+	source   string // the text whose syntax tree is being read
+	program  string // the parent's
+	parent   string // the parent's text
+	decoded  bool   // the script came out of an encoding
+	unpacked bool   // a word of the command being read did
+	depth    int
+}
+
+// stream is the output of a command as far as it is known without running it.
+type stream struct {
+	text    string
+	known   bool
+	decoded bool // it came out of an encoding
+}
+
+var parsers = sync.Pool{New: func() any { return syntax.NewParser(syntax.Variant(syntax.LangBash)) }}
+
+// script reads text as the shell reads a script. What does not parse as a
+// whole is read statement by statement, and what does not parse then, word by
+// word.
+func (r *reader) script(text string) {
+	if r.atLimit() {
+		return
+	}
+	defer r.leave(r.scope)
+	r.depth++
+	r.source = text
+	if file, err := parse(text); err == nil {
+		r.node(file)
+		return
+	}
+	r.broken = true
+	r.pieces(text)
+}
+
+func (r *reader) pieces(text string) {
+	for _, piece := range split(text) {
+		if len(r.commands) >= maxCommands {
+			return
+		}
+		r.source = piece
+		if file, err := parse(piece); err == nil {
+			r.node(file)
+			continue
+		}
+		argv, redirects := looseWords(piece)
+		r.run(argv, redirects, stream{})
+	}
+}
+
+// atLimit reports whether nothing may be read that is one level deeper.
+func (r *reader) atLimit() bool {
+	if r.depth >= maxDepth || len(r.commands) >= maxCommands || r.budget < 0 {
+		r.broken = true
+		return true
+	}
+	return false
+}
+
+func (r *reader) leave(back scope) { r.scope = back }
+
+func parse(text string) (*syntax.File, error) {
+	if tooNested(text) {
+		return nil, errLimit
+	}
+	p := parsers.Get().(*syntax.Parser)
+	file, err := p.Parse(strings.NewReader(text), "")
+	parsers.Put(p) // not reached after a panic, which may leave a parser in any state
+	return file, err
+}
+
+// node reads every statement below n.
+func (r *reader) node(n syntax.Node) {
+	syntax.Walk(n, func(n syntax.Node) bool {
+		stmt, ok := n.(*syntax.Stmt)
+		if ok {
+			r.stmt(stmt, stream{})
+		}
+		return !ok
+	})
+}
+
+// stmt reads one statement with its input and returns its output.
+func (r *reader) stmt(s *syntax.Stmt, in stream) stream {
+	if len(r.commands) >= maxCommands {
+		r.broken = true
+		return stream{}
+	}
+	if pipe, ok := s.Cmd.(*syntax.BinaryCmd); ok {
+		return r.binary(pipe, in)
+	}
+	red := r.redirects(s.Redirs)
+	if red.in.known {
+		in = red.in
+	}
+	switch cmd := s.Cmd.(type) {
+	case nil:
+		r.add(nil, red)
+	case *syntax.CallExpr:
+		return r.call(cmd, red, in)
+	case *syntax.DeclClause:
+		r.declare(cmd, red)
+	case *syntax.TimeClause:
+		if cmd.Stmt != nil {
+			return r.stmt(cmd.Stmt, in)
+		}
+	default:
+		r.block(cmd, red)
+	}
+	return stream{}
+}
+
+func (r *reader) binary(b *syntax.BinaryCmd, in stream) stream {
+	if b.Op == syntax.Pipe || b.Op == syntax.PipeAll {
+		return r.stmt(b.Y, r.stmt(b.X, in))
+	}
+	r.stmt(b.X, in)
+	r.stmt(b.Y, in)
+	return stream{}
+}
+
+// block reads what has statements inside: loops, subshells, functions.
+func (r *reader) block(cmd syntax.Command, red redirects) {
+	if r.atLimit() {
+		return
+	}
+	defer r.leave(r.scope)
+	r.depth++
+	r.node(cmd)
+	if len(red.writes)+len(red.reads) > 0 {
+		r.add(nil, red)
+	}
+}
+
+func (r *reader) call(cmd *syntax.CallExpr, red redirects, in stream) stream {
+	if len(cmd.Assigns) > 0 {
+		// They are for the environment of this command alone, but are taken to
+		// hold for what follows, too: nothing else may show what they were for.
+		r.append(Command{Args: r.assignments(cmd.Assigns)})
+	}
+	if len(cmd.Args) == 0 {
+		if len(red.writes)+len(red.reads) > 0 {
+			r.add(nil, red)
+		}
+		return stream{}
+	}
+	r.unpacked = false
+	argv := r.words(cmd.Args)
+	in.decoded = in.decoded || r.unpacked
+	return r.run(argv, red, in)
+}
+
+func (r *reader) declare(cmd *syntax.DeclClause, red redirects) {
+	argv := append([]string{cmd.Variant.Value}, r.assignments(cmd.Args)...)
+	r.add(argv, red)
+}
+
+func (r *reader) assignments(assigns []*syntax.Assign) []string {
+	var words []string
+	for _, a := range assigns {
+		switch {
+		case a.Name == nil && a.Value != nil:
+			words = append(words, r.word(a.Value)...)
+		case a.Naked && a.Name != nil:
+			words = append(words, a.Name.Value)
+		case a.Array != nil || a.Index != nil || a.Name == nil:
+			r.node(a)
+			words = append(words, r.typed(a))
+		default:
+			words = append(words, r.variable(a))
+		}
+	}
+	return words
+}
+
+func (r *reader) variable(a *syntax.Assign) string {
+	value := ""
+	if a.Value != nil {
+		value = r.text(a.Value)
+	}
+	name := a.Name.Value
+	if a.Append {
+		value = r.vars[name] + value
+		r.budget -= len(value)
+	}
+	r.vars[name] = value
+	return name + "=" + value
+}
+
+// typed returns the source of n.
+func (r *reader) typed(n syntax.Node) string {
+	from, to := int(n.Pos().Offset()), int(n.End().Offset())
+	if from > to || to > len(r.source) {
+		return ""
+	}
+	return r.source[from:to]
+}
+
+// add lists a command and returns it, nil if there is room for no more.
+func (r *reader) add(argv []string, red redirects) *Command {
+	c := Command{Writes: red.writes, Reads: red.reads}
+	c.Text = strings.Join(argv, " ")
+	if len(red.text) > 0 {
+		c.Text = strings.TrimPrefix(c.Text+" "+strings.Join(red.text, " "), " ")
+	}
+	if len(argv) > 0 {
+		slash := strings.LastIndexByte(argv[0], '/')
+		c.Program = argv[0][slash+1:]
+		c.Args = argv[1:]
+		if slash >= 0 {
+			c.Path = argv[0]
+		}
+	}
+	return r.append(c)
+}
+
+func (r *reader) append(c Command) *Command {
+	if len(r.commands) >= maxCommands {
+		r.broken = true
+		return nil
+	}
+	if c.Text == "" {
+		c.Text = strings.Join(c.Args, " ")
+	}
+	c.ParentProgram, c.ParentText, c.Decoded = r.program, r.parent, r.decoded
+	r.commands = append(r.commands, c)
+	return &r.commands[len(r.commands)-1]
+}

@@ -1,0 +1,85 @@
+// Package shell says what a command line really runs: it takes the line apart
+// into simple commands the way the shell of the host would, looks through
+// quotes, variables, wrappers such as sudo and busybox, inner shells and
+// encodings, and runs none of it.
+package shell
+
+import (
+	"errors"
+	"strings"
+)
+
+// What one line may cost. A line that goes beyond is read up to the limit.
+const (
+	maxLine     = 64 << 10 // bytes that are parsed at all
+	maxText     = 64 << 10 // bytes that all expansions of a line may make together
+	maxCommands = 256
+	maxDepth    = 16 // of commands inside commands
+)
+
+// Command is one simple command of a line, as the shell would run it: quotes
+// and backslashes undone, variables that the line itself assigns put in. What
+// cannot be known, such as the output of a program, stays as it was typed.
+//
+// Assignments in front of a command, or alone, and redirections of a whole
+// block are commands without a Program.
+type Command struct {
+	// Text is the words joined by one space, with the redirections behind them.
+	Text string
+	// Program is what follows the last slash of the first word.
+	Program string
+	// Path is the first word if it has a slash in it, else "".
+	Path string
+	// Args are the words behind the first, or the assignments.
+	Args []string
+	// Writes and Reads are the files that output goes to and input comes from,
+	// by redirections of any file descriptor.
+	Writes, Reads []string
+	// ParentProgram and ParentText belong to the command that runs this one:
+	// the sudo in front of it, the shell whose -c it is. They are "" for a
+	// command that the typed line runs itself.
+	ParentProgram, ParentText string
+	// Decoded says that the command came out of base64, hex or escapes.
+	Decoded bool
+}
+
+var errLimit = errors.New("line is beyond a limit")
+
+// Parse lists the simple commands of line in the order in which they start;
+// those of a substitution come before the command that it is part of. ok is
+// false if a part of the line could not be read as a whole or a limit was met:
+// more than 64 KiB, which is not parsed at all, 256 commands, 16 levels of
+// commands inside commands, or 64 KiB of text made by variables and decoding.
+// The commands that could be read are returned all the same.
+//
+// Parse takes some 5 µs for a typical line and less than 0.2 s for the worst
+// 64 KiB that its tests know. It is safe for concurrent use.
+func Parse(line string) (commands []Command, ok bool) {
+	if len(line) > maxLine {
+		return nil, false
+	}
+	r := reader{vars: map[string]string{}, budget: maxText}
+	defer func() {
+		if recover() != nil {
+			commands, ok = r.commands, false
+		}
+	}()
+	r.script(clean(line))
+	return r.commands, !r.broken
+}
+
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "")
+
+// clean makes a line out of what clients and droppers send: line ends of
+// Windows, and scripts of one line, where "#!/bin/sh;" would comment it all out.
+func clean(line string) string {
+	if strings.ContainsAny(line, "\r\x00") {
+		line = lineEnds.Replace(line)
+	}
+	if rest, ok := strings.CutPrefix(line, "#!"); ok {
+		if end := strings.IndexAny(rest, ";\n"); end >= 0 {
+			return rest[end+1:]
+		}
+	}
+	return line
+}

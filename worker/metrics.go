@@ -1,0 +1,88 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"ttp-worker/ttp"
+)
+
+// Metrics are the worker's counters. Labels have few values whatever
+// attackers send.
+type Metrics struct {
+	Events        *prometheus.CounterVec // by kind: events the taggers looked at
+	Tags          *prometheus.CounterVec // by outcome: inserted, duplicate, below_floor, refused
+	Messages      *prometheus.CounterVec // by outcome: acked, retried, dead_lettered
+	DeadLetters   *prometheus.CounterVec // by reason
+	Unclaimed     *prometheus.CounterVec // by kind: events no tagger claims
+	Published     prometheus.Counter     // announcements taken by the bus
+	Redelivered   prometheus.Counter     // messages that had been delivered before
+	StoreFailures prometheus.Counter     // attempts to store a batch that failed
+	OutboxRows    prometheus.Gauge
+	OutboxAge     prometheus.Gauge // seconds, of the oldest
+	BatchMessages prometheus.Histogram
+	StageSeconds  *prometheus.HistogramVec // by stage: enrich, tag, anchor, write, publish, settle
+}
+
+// NewMetrics makes the metrics and registers them with reg, if that is not nil.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	plain := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	m := &Metrics{
+		Events:        counter("ttp_events_total", "Events the taggers looked at.", "kind"),
+		Tags:          counter("ttp_tags_total", "Tags by what became of them.", "outcome"),
+		Messages:      counter("ttp_messages_total", "Messages by how they ended.", "outcome"),
+		DeadLetters:   counter("ttp_dead_letters_total", "Messages that could not be processed.", "reason"),
+		Unclaimed:     counter("ttp_events_unclaimed_total", "Events of a kind that no tagger claims.", "kind"),
+		Published:     plain("ttp_announcements_published_total", "Announcements taken by the bus."),
+		Redelivered:   plain("ttp_messages_redelivered_total", "Messages that had been delivered before."),
+		StoreFailures: plain("ttp_store_failures_total", "Attempts to store a batch that failed and were repeated."),
+		OutboxRows:    gauge("ttp_outbox_rows", "Announcements stored and not yet published."),
+		OutboxAge:     gauge("ttp_outbox_oldest_seconds", "Age of the oldest announcement not yet published."),
+		BatchMessages: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ttp_batch_messages", Help: "Messages in a batch.", Buckets: []float64{1, 5, 25, 100, 250, 500, 1000},
+		}),
+		StageSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "ttp_stage_seconds", Help: "Time a batch spends in each stage.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
+		}, []string{"stage"}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.Events, m.Tags, m.Messages, m.DeadLetters, m.Unclaimed, m.Published, m.Redelivered,
+			m.StoreFailures, m.OutboxRows, m.OutboxAge, m.BatchMessages, m.StageSeconds)
+	}
+	return m
+}
+
+// stage notes how long a stage took that began at start, and returns the end.
+func (m *Metrics) stage(name string, start time.Time) time.Time {
+	now := time.Now()
+	m.StageSeconds.WithLabelValues(name).Observe(now.Sub(start).Seconds())
+	return now
+}
+
+func (m *Metrics) tagged(kind ttp.Kind, belowFloor int) {
+	m.Events.WithLabelValues(KindLabel(kind)).Inc()
+	m.Tags.WithLabelValues("below_floor").Add(float64(belowFloor))
+}
+
+func (m *Metrics) inserted(inserted, duplicates int) {
+	m.Tags.WithLabelValues("inserted").Add(float64(inserted))
+	m.Tags.WithLabelValues("duplicate").Add(float64(duplicates))
+}
+
+// KindLabel is the kind as a metric's label: producers write kinds, and a
+// broken one must not make a series of each.
+func KindLabel(kind ttp.Kind) string {
+	if kind.Known() {
+		return string(kind)
+	}
+	return "other"
+}

@@ -1,0 +1,94 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ttp-worker/ttp"
+)
+
+// publish publishes announcements and removes those that were taken from the
+// outbox. What no server will ever take is removed as well, and said: its tags
+// are stored, only the message about them cannot be made.
+func (w *Worker) publish(ctx context.Context, list []ttp.Announcement) (published int, err error) {
+	done, err := w.Publisher.Publish(ctx, list)
+	if ttp.IsPermanent(err) {
+		w.Log.Error("announcement given up: no server takes it; its tags are stored", zap.Error(err), zap.Int("announcements", len(list)-len(done)))
+		done, err = idsOf(list), nil
+	}
+	if len(done) == 0 {
+		return 0, err
+	}
+	w.Metrics.Published.Add(float64(len(done)))
+	return len(done), errors.Join(err, w.Sink.Announced(ctx, done))
+}
+
+func idsOf(list []ttp.Announcement) []string {
+	ids := make([]string, len(list))
+	for i := range list {
+		ids[i] = list[i].ID
+	}
+	return ids
+}
+
+// sweepLimit is how many announcements are read at a time.
+const sweepLimit = 500
+
+// sweep publishes what was stored but not announced: at the start whatever is
+// there, later what is older than SweepAge. Several workers may do so at once;
+// the message ids make one announcement of it. It ends with ctx; stop ends the
+// work in hand.
+func (w *Worker) sweep(ctx, stop context.Context) {
+	age := time.Duration(0)
+	for {
+		w.sweepOnce(stop, age)
+		age = w.SweepAge
+		select {
+		case <-ctx.Done():
+			return
+		case <-stop.Done():
+			return
+		case <-time.After(w.SweepEvery):
+		}
+	}
+}
+
+// sweepOnce publishes announcements until none of that age is left or one
+// round brings no progress.
+func (w *Worker) sweepOnce(ctx context.Context, age time.Duration) {
+	for ctx.Err() == nil {
+		list, err := w.Sink.Unannounced(ctx, age, sweepLimit)
+		if err != nil {
+			return // the lanes say that the database is away
+		}
+		if len(list) == 0 {
+			break
+		}
+		publishing, cancel := context.WithTimeout(ctx, publishTimeout)
+		n, err := w.publish(publishing, list)
+		cancel()
+		if err != nil {
+			w.Log.Warn("announcements still in the outbox", zap.Error(err), zap.Int("announcements", len(list)))
+		}
+		if n > 0 {
+			w.Log.Info("announcements published from the outbox", zap.Int("announcements", n))
+		}
+		if err != nil || len(list) < sweepLimit {
+			break
+		}
+	}
+	if rows, oldest, err := w.Sink.OutboxStats(ctx); err == nil {
+		w.Metrics.OutboxRows.Set(float64(rows))
+		w.Metrics.OutboxAge.Set(oldest.Seconds())
+	}
+}
+
+// lastSweep publishes what the lanes left behind on the way out.
+func (w *Worker) lastSweep(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	w.sweepOnce(ctx, 0)
+}

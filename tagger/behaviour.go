@@ -2,7 +2,6 @@ package tagger
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"regexp"
 	"slices"
@@ -26,19 +25,9 @@ type Behaviour struct{ Rules Tagger }
 // Tag implements [Tagger].
 func (b Behaviour) Tag(ctx context.Context, ev *ttp.Event) ([]ttp.Finding, error) {
 	if ev.Kind == ttp.HTTPRequest {
-		return b.request(ctx, ev)
+		return liftTwice(ctx, b.Rules, ev, askedPath(ev.Payload, "raw_url"))
 	}
 	return lift(ctx, b.Rules, ev, sessionSignals(ev.Payload))
-}
-
-func (b Behaviour) request(ctx context.Context, ev *ttp.Event) ([]ttp.Finding, error) {
-	findings, err := b.Rules.Tag(ctx, ev)
-	asked := askedPath(ev.Payload, "raw_url")
-	if asked == nil {
-		return findings, err
-	}
-	more, moreErr := liftAs(ctx, ttp.Session, b.Rules, ev, asked)
-	return append(findings, more...), errors.Join(err, moreErr)
 }
 
 func sessionSignals(p ttp.Object) []signal {

@@ -25,7 +25,7 @@ type Fingerprint struct{ Rules Tagger }
 func (f Fingerprint) Tag(ctx context.Context, ev *ttp.Event) ([]ttp.Finding, error) {
 	switch ev.Kind {
 	case ttp.JARM, ttp.HASSH:
-		return liftAs(ctx, ttp.Session, f.Rules, ev, frameworkSignals(ev.Payload))
+		return liftTwice(ctx, f.Rules, ev, frameworkSignals(ev.Payload))
 	case ttp.IPv6Leak:
 		return lift(ctx, f.Rules, ev, leakSignals(ev.Payload))
 	}

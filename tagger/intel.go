@@ -122,7 +122,7 @@ func adjust(findings []ttp.Finding, verdict string) []ttp.Finding {
 		if f.Confidence == 0 {
 			continue
 		}
-		f.Confidence = round(min(max(f.Confidence+by, 0), max(f.Confidence, maxAdjusted)))
+		f.Confidence = round(min(f.Confidence+by, maxAdjusted))
 		f.Evidence = f.Evidence.Set("aggregate_verdict", ttp.Quote(verdict))
 	}
 	return findings

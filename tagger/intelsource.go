@@ -59,8 +59,12 @@ var threatTypes = map[string][]string{
 // bareMalicious is how much "malicious" without a tag counts for T1071.
 const bareMalicious = 0.5
 
-// maxSignals bounds how many elements of a provider's list are looked at.
-const maxSignals = 256
+// maxSignals bounds how many elements of a provider's list are looked at, and
+// maxReports how many single reports.
+const (
+	maxSignals = 64
+	maxReports = 1000
+)
 
 // readAnswers returns the answers of the providers that say anything.
 func readAnswers(p ttp.Object) []answer {
@@ -112,7 +116,7 @@ func abuseReported(p ttp.Object) []int64 {
 	}
 	reports, _ := raw.List("reports")
 	var categories []int64
-	for _, r := range reports[:min(len(reports), maxSignals)] {
+	for _, r := range reports[:min(len(reports), maxReports)] {
 		report, _ := r.Object()
 		list, _ := report.List("categories")
 		categories = ints(categories, list)
@@ -211,7 +215,7 @@ func texts(p ttp.Object, name string) []string {
 	var found []string
 	for _, v := range list[:min(len(list), maxSignals)] {
 		if s, ok := v.Text(); ok && s != "" {
-			found = append(found, clip(s, 128))
+			found = append(found, clip(s, 64))
 		}
 	}
 	return found

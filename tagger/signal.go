@@ -2,6 +2,7 @@ package tagger
 
 import (
 	"context"
+	"errors"
 
 	"ttp-worker/ttp"
 )
@@ -52,6 +53,17 @@ func cited(evidence ttp.Object, signals []signal) *signal {
 		}
 	}
 	return nil
+}
+
+// liftTwice asks the rules of the event's kind and, if there are signals, those
+// for sessions about the signals.
+func liftTwice(ctx context.Context, rules Tagger, ev *ttp.Event, signals []signal) ([]ttp.Finding, error) {
+	findings, err := lift(ctx, rules, ev, signals)
+	if len(signals) == 0 {
+		return findings, err
+	}
+	more, moreErr := liftAs(ctx, ttp.Session, rules, ev, signals)
+	return append(findings, more...), errors.Join(err, moreErr)
 }
 
 // pick returns the named members that are there and not null.

@@ -25,7 +25,7 @@ const module = "ttp-worker"
 var testOnly = []string{"internal/archtest", "internal/testdb", "sink/sinktest", "internal/embedded/natstest"}
 
 // coming are packages that the table names and that need not be there yet.
-var coming = []string{"cmd/ttp-worker", "internal/testdb", "sink", "sink/sinktest"}
+var coming = []string{"cmd/ttp-worker"}
 
 // owned says which modules the table's "only importer of" means.
 var owned = map[string][]string{

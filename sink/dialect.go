@@ -1,0 +1,41 @@
+package sink
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+)
+
+// dialect is what MySQL and SQLite say in different words.
+type dialect interface {
+	// migrations returns what makes the schema.
+	migrations() (goose.Dialect, fs.FS, []goose.ProviderOption)
+
+	// isolation is the level of the transactions that write.
+	isolation() sql.IsolationLevel
+
+	// columns reads the columns of a table; there are none if it is absent.
+	columns(ctx context.Context, q querier, table string) (columns, error)
+
+	// packet is the length in bytes of the longest statement the server
+	// takes, 0 if there is no limit.
+	packet(ctx context.Context, q querier) (int, error)
+
+	// insert returns what stands before and behind the rows of an insert
+	// that passes over rows whose key is there already. Where lenient, the
+	// server may pass over or change rows for other reasons, and warnings
+	// must be asked for.
+	insert(table, key string, lenient bool) (before, behind string)
+
+	// warnings returns what the last insert of tx did beyond storing rows,
+	// as the error it would have been without leniency.
+	warnings(ctx context.Context, tx *sql.Tx) error
+}
+
+// querier is a pool, a connection or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}

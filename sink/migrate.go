@@ -1,0 +1,71 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"go.uber.org/zap"
+)
+
+// versionTable is where the migrations that were made are noted.
+const versionTable = "ttp_schema_version"
+
+// mysqlTags is ttp_tag where there is none. What clusters the rows is the order
+// of arrival; uuids are spread at random and would make every insert touch a
+// page of its own once the index outgrows the buffer pool.
+const mysqlTags = `CREATE TABLE IF NOT EXISTS ttp_tag (
+  id               BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  uuid             CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  source_kind      VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  source_id        VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  attacker_uuid    %s NULL,
+  identity_uuid    %s NULL,
+  session_id       VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+  decky_id         VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+  tactic           VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  technique_id     VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  sub_technique_id VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NULL,
+  confidence       DOUBLE NOT NULL,
+  rule_id          VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  rule_version     INT NOT NULL,
+  evidence         JSON NOT NULL,
+  attack_release   VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  mitre_url        VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NULL,
+  created_at       DATETIME(6) NOT NULL,
+  UNIQUE KEY uq_ttp_tag_uuid (uuid),
+  KEY ix_ttp_tag_attacker_technique (attacker_uuid, technique_id),
+  KEY ix_ttp_tag_identity_technique (identity_uuid, technique_id),
+  KEY ix_ttp_tag_session_id (session_id),
+  KEY ix_ttp_tag_created_at (created_at),
+  CONSTRAINT ttp_tag_attacker FOREIGN KEY (attacker_uuid) REFERENCES attackers (uuid) ON DELETE CASCADE,
+  CONSTRAINT ttp_tag_identity FOREIGN KEY (identity_uuid) REFERENCES attacker_identities (uuid) ON DELETE CASCADE,
+  CONSTRAINT ttp_tag_has_anchor CHECK (attacker_uuid IS NOT NULL OR identity_uuid IS NOT NULL),
+  CONSTRAINT ttp_tag_confidence_range CHECK (confidence >= 0 AND confidence <= 1)
+)`
+
+// Migrate creates the tables that are missing and brings ours up to date. The
+// tables of a DECNET database are used as they are. Processes that migrate at
+// the same time wait for each other.
+func (d *DB) Migrate(ctx context.Context) error {
+	dialect, files, options := d.dialect.migrations()
+	store, err := database.NewStore(database.Dialect(dialect), versionTable)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	options = append(options, goose.WithStore(store), goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider("", d.write, files, options...)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	d.schema.forget()
+	if len(results) > 0 {
+		d.log.Info("schema brought up to date", zap.Int("migrations", len(results)))
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+package sink
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+)
+
+// mysqlDialect is MySQL 8 and later, MariaDB 10.11 and later, and TiDB.
+type mysqlDialect struct{}
+
+// openMySQL sets up one pool for everything.
+func (d *DB) openMySQL(dsn string, maxOpen int) error {
+	cfg, err := mysqlConfig(dsn)
+	if err != nil {
+		return err
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return err
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(maxOpen)
+	pool.SetMaxIdleConns(maxOpen)
+	pool.SetConnMaxLifetime(3 * time.Minute) // the driver's advice: below the 5 minutes of common middleboxes
+	d.dialect, d.write, d.read = mysqlDialect{}, pool, pool
+	return nil
+}
+
+// mysqlConfig turns a dsn into the driver's words. What storing relies on
+// wins over the dsn's options.
+func mysqlConfig(dsn string) (*mysql.Config, error) {
+	a, err := parseAddress(dsn)
+	if err != nil {
+		return nil, err
+	}
+	// The address is given to ParseDSN because it names the server that the
+	// option tls=true expects a certificate of.
+	cfg, err := mysql.ParseDSN(a.network + "(" + a.addr + ")/?" + a.options.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("options: %w", err)
+	}
+	cfg.User, cfg.Passwd, cfg.DBName = a.user, a.password, a.database
+	cfg.Timeout = orDefault(cfg.Timeout, 5*time.Second)
+	cfg.ReadTimeout = orDefault(cfg.ReadTimeout, 30*time.Second)
+	cfg.WriteTimeout = orDefault(cfg.WriteTimeout, 30*time.Second)
+	cfg.Logger = &mysql.NopLogger{} // what it would log is returned, too
+	cfg.ParseTime, cfg.Loc = true, time.UTC
+	cfg.InterpolateParams = true   // no limit of 65 535 placeholders, no round trip to prepare
+	cfg.MaxAllowedPacket = 1 << 30 // the server's limit is the one that is kept to
+	cfg.CheckConnLiveness = true   // a connection that died idle is noticed before it is used
+	cfg.ClientFoundRows = false    // affected rows are rows inserted
+	cfg.MultiStatements = false    // one statement has one list of warnings
+	cfg.RejectReadOnly = false     // would hide the reason; see DB.attempt
+	if cfg.Params == nil {
+		cfg.Params = map[string]string{}
+	}
+	cfg.Params["max_error_count"] = "65535" // warnings beyond it are not listed
+	cfg.Params["time_zone"] = "'+00:00'"
+	cfg.Params["sql_mode"] = "'TRADITIONAL'"
+	return cfg, cfg.Apply(mysql.Charset("utf8mb4", ""))
+}
+
+func orDefault(v, def time.Duration) time.Duration {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+//go:embed schema/mysql/*.sql
+var mysqlSchema embed.FS
+
+func (m mysqlDialect) migrations() (goose.Dialect, fs.FS, []goose.ProviderOption) {
+	files, _ := fs.Sub(mysqlSchema, "schema/mysql") // the path is valid, which is all that can fail
+	return goose.DialectMySQL, files, []goose.ProviderOption{
+		goose.WithSessionLocker(namedLock{}),
+		goose.WithGoMigrations(goose.NewGoMigration(4, &goose.GoFunc{RunTx: m.createTags}, nil)),
+	}
+}
+
+// createTags makes ttp_tag if there is none. Its foreign keys take over the
+// type, the character set and the collation of the columns they refer to,
+// which in a DECNET database are whatever the server's defaults were.
+func (m mysqlDialect) createTags(ctx context.Context, tx *sql.Tx) error {
+	attackers, err := m.columns(ctx, tx, "attackers")
+	if err != nil {
+		return err
+	}
+	identities, err := m.columns(ctx, tx, "attacker_identities")
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, fmt.Sprintf(mysqlTags, attackers["uuid"].definition, identities["uuid"].definition))
+	return err
+}
+
+// namedLock lets one process migrate at a time. DDL can't be rolled back.
+type namedLock struct{}
+
+// lockName is one for each database of a server, and at most 64 characters.
+const lockName = `CONCAT('ttp-worker:', SHA1(DATABASE()))`
+
+// SessionLock waits for the lock, less long than the driver's read timeout.
+func (namedLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
+	var got sql.NullInt64
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK("+lockName+", 20)").Scan(&got); err != nil {
+		return fmt.Errorf("lock the schema: %w", err)
+	}
+	if got.Int64 != 1 {
+		return errors.New("lock the schema: another process has been migrating for 20 s")
+	}
+	return nil
+}
+
+// SessionUnlock gives the lock back.
+func (namedLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	var released sql.NullInt64
+	return conn.QueryRowContext(ctx, "SELECT RELEASE_LOCK("+lockName+")").Scan(&released)
+}
+
+// isolation is one without gap locks, so that lanes do not wait for each other.
+func (mysqlDialect) isolation() sql.IsolationLevel { return sql.LevelReadCommitted }
+
+const mysqlColumns = `
+SELECT column_name, data_type, column_type, is_nullable = 'YES', column_default IS NOT NULL, extra,
+       COALESCE(character_maximum_length, 0), COALESCE(character_octet_length, 0),
+       COALESCE(character_set_name, ''), COALESCE(collation_name, ''), COALESCE(datetime_precision, 0)
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = ?`
+
+func (mysqlDialect) columns(ctx context.Context, q querier, table string) (columns, error) {
+	rows, err := q.QueryContext(ctx, mysqlColumns, table)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := columns{}
+	for rows.Next() {
+		var c column
+		var name, definition, extra, collation string
+		err := rows.Scan(&name, &c.kind, &definition, &c.nullable, &c.hasDefault, &extra,
+			&c.chars, &c.octets, &c.charset, &collation, &c.precision)
+		if err != nil {
+			return nil, err
+		}
+		c.kind = strings.ToLower(c.kind)
+		c.unsigned = strings.Contains(definition, "unsigned")
+		c.hasDefault = c.hasDefault || strings.Contains(extra, "auto_increment") || strings.Contains(extra, "GENERATED")
+		c.definition = definition
+		if c.charset != "" {
+			c.definition += " CHARACTER SET " + c.charset + " COLLATE " + collation
+		}
+		found[strings.ToLower(name)] = c
+	}
+	return found, rows.Err()
+}
+
+func (mysqlDialect) packet(ctx context.Context, q querier) (int, error) {
+	var n int
+	err := q.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&n)
+	return n, err
+}
+
+func (mysqlDialect) insert(table, key string, lenient bool) (before, behind string) {
+	if lenient {
+		return "INSERT IGNORE INTO " + table, ""
+	}
+	return "INSERT INTO " + table, " ON DUPLICATE KEY UPDATE " + key + " = " + key
+}
+
+// harmless are warnings that are about the statement, not about a row.
+var harmless = map[uint16]bool{
+	1287: true, // deprecated syntax
+	1592: true, // unsafe for statement-based replication
+	1681: true, // deprecated
+}
+
+// warnings must be the next statement after the insert. It is not asked by
+// SELECT @@warning_count, which on MySQL 9 empties the list it counts.
+func (mysqlDialect) warnings(ctx context.Context, tx *sql.Tx) error {
+	var n int
+	if err := tx.QueryRowContext(ctx, "SHOW COUNT(*) WARNINGS").Scan(&n); err != nil || n == 0 {
+		return err
+	}
+	rows, err := tx.QueryContext(ctx, "SHOW WARNINGS")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var worst *mysql.MySQLError
+	for rows.Next() {
+		var level string
+		w := &mysql.MySQLError{}
+		if err := rows.Scan(&level, &w.Number, &w.Message); err != nil {
+			return err
+		}
+		if !harmless[w.Number] && (worst == nil || w.Number == 1062) {
+			worst = w
+		}
+	}
+	if worst == nil {
+		return rows.Err()
+	}
+	return worst
+}

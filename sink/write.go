@@ -1,0 +1,294 @@
+package sink
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ttp-worker/ttp"
+)
+
+const (
+	// maxRows and maxBytes bound one INSERT: beyond these sizes a statement
+	// gains nothing, and it stays far below any server's packet.
+	maxRows  = 500
+	maxBytes = 1 << 20
+
+	// statementRoom is what a statement needs around its rows.
+	statementRoom = 1024
+
+	// maxConflicts is how often a transaction that lost to another is begun anew.
+	maxConflicts = 5
+)
+
+// Write stores the tags of a batch in one transaction and returns what was new,
+// with its announcements in the outbox if the DB announces. Rows the database
+// does not take as they are come back as refusals, all others are stored. An
+// error means that nothing was stored and is never about a single row; the
+// same call may succeed later.
+func (d *DB) Write(ctx context.Context, batch []ttp.Tagged) (ttp.Written, error) {
+	w, err := d.prepare(ctx, batch)
+	if err != nil {
+		return ttp.Written{}, d.failed(err)
+	}
+	fresh, err := w.store(ctx, w.rows)
+	for err != nil {
+		if !ofRow(err) {
+			return ttp.Written{}, d.failed(err)
+		}
+		if err = w.isolate(ctx, w.rows); err == nil {
+			w.drop()
+			fresh, err = w.store(ctx, w.rows)
+		}
+	}
+	w.result.Inserted = len(fresh)
+	w.result.Duplicates += len(w.rows) - len(fresh)
+	w.result.Fresh = w.announcements(fresh)
+	return w.result, nil
+}
+
+// failed notes what an error tells about the schema.
+func (d *DB) failed(err error) error {
+	if c := classify(err); c == classSchema || c == classConnection {
+		d.schema.forget()
+	}
+	return fmt.Errorf("store tags: %w", err)
+}
+
+// writing is one call of Write.
+type writing struct {
+	*DB
+	batch   []ttp.Tagged
+	rows    []row
+	refused map[string]bool // uuids, since the last drop
+	packet  int
+	now     string
+	result  ttp.Written
+}
+
+// prepare makes the rows and sets those apart that would not be stored as they are.
+func (d *DB) prepare(ctx context.Context, batch []ttp.Tagged) (*writing, error) {
+	table, err := d.columns(ctx, "ttp_tag")
+	if err != nil {
+		return nil, err
+	}
+	packet, err := d.packet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := d.now()
+	w := &writing{DB: d, batch: batch, packet: packet, now: timeText(now, 6), refused: make(map[string]bool)}
+	created := timeText(now, table["created_at"].precision)
+	seen := make(map[string]bool)
+	for i := range batch {
+		for _, tag := range batch[i].Tags {
+			if seen[tag.UUID] {
+				w.result.Duplicates++
+				continue
+			}
+			seen[tag.UUID] = true
+			r := newRow(i, tag, created)
+			if err := r.check(table, packet); err != nil {
+				w.refuse(r, err)
+				continue
+			}
+			w.rows = append(w.rows, r)
+		}
+	}
+	w.drop()
+	slices.SortFunc(w.rows, func(a, b row) int { return strings.Compare(a.tag.UUID, b.tag.UUID) })
+	return w, nil
+}
+
+func (w *writing) refuse(r row, err error) {
+	w.refused[r.tag.UUID] = true
+	w.result.Refused = append(w.result.Refused, ttp.Refusal{
+		Arrived: r.arrived, Tag: r.tag, Orphan: classify(err) == classOrphan, Code: codeOf(err), Err: err,
+	})
+}
+
+// drop takes the rows that were refused out.
+func (w *writing) drop() {
+	w.rows = slices.DeleteFunc(w.rows, func(r row) bool { return w.refused[r.tag.UUID] })
+	clear(w.refused)
+}
+
+func ofRow(err error) bool {
+	c := classify(err)
+	return c == classRow || c == classOrphan
+}
+
+// isolate finds, by halves, the rows that are refused alone. It stores nothing.
+func (w *writing) isolate(ctx context.Context, rows []row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	err := w.try(ctx, rows)
+	switch {
+	case err == nil:
+		return nil
+	case !ofRow(err):
+		return err
+	case len(rows) == 1:
+		w.refuse(rows[0], err)
+		return nil
+	}
+	half := len(rows) / 2
+	if err := w.isolate(ctx, rows[:half]); err != nil {
+		return err
+	}
+	return w.isolate(ctx, rows[half:])
+}
+
+var errTried = errors.New("only tried")
+
+// try inserts rows and rolls back.
+func (w *writing) try(ctx context.Context, rows []row) error {
+	err := w.transact(ctx, func(tx *sql.Tx) error {
+		if _, err := w.insertFresh(ctx, tx, rows); err != nil {
+			return err
+		}
+		return errTried
+	})
+	if errors.Is(err, errTried) {
+		return nil
+	}
+	return err
+}
+
+// store inserts rows and announces what is new, in one transaction.
+func (w *writing) store(ctx context.Context, rows []row) (fresh []row, err error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	err = w.transact(ctx, func(tx *sql.Tx) error {
+		var err error
+		if fresh, err = w.insertFresh(ctx, tx, rows); err != nil || !w.announce {
+			return err
+		}
+		return w.enqueue(ctx, tx, w.announcements(fresh))
+	})
+	return fresh, err
+}
+
+// transact runs do in a transaction, again if it lost to another one.
+func (w *writing) transact(ctx context.Context, do func(*sql.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := w.once(ctx, do)
+		if classify(err) != classConflict || attempt == maxConflicts || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (w *writing) once(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := w.write.BeginTx(ctx, &sql.TxOptions{Isolation: w.dialect.isolation()})
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		_ = tx.Rollback() // err says why; a connection that is gone rolls back by itself
+		return err
+	}
+	return tx.Commit()
+}
+
+// insertFresh inserts the rows that are not there and returns them. That all
+// of them were inserted unchanged is certain: every warning is an error.
+func (w *writing) insertFresh(ctx context.Context, tx *sql.Tx, rows []row) ([]row, error) {
+	there, err := w.present(ctx, tx, rows)
+	if err != nil {
+		return nil, err
+	}
+	fresh := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return there[r.tag.UUID] })
+	for rest := fresh; len(rest) > 0; {
+		n := w.fitting(rest)
+		if err := w.insertRows(ctx, tx, rest[:n]); err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	return fresh, nil
+}
+
+// present returns the uuids of rows that are in the table.
+func (w *writing) present(ctx context.Context, tx *sql.Tx, rows []row) (map[string]bool, error) {
+	there := make(map[string]bool)
+	for chunk := range slices.Chunk(rows, maxRows) {
+		uuids := make([]any, len(chunk))
+		for i := range chunk {
+			uuids[i] = chunk[i].tag.UUID
+		}
+		err := each(ctx, tx, "SELECT uuid FROM ttp_tag WHERE uuid IN ("+marks(len(uuids))+")", uuids, func(scan func(...any) error) error {
+			var uuid string
+			err := scan(&uuid)
+			there[uuid] = true
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return there, nil
+}
+
+// fitting is how many of the rows go into one statement, at least one.
+func (w *writing) fitting(rows []row) int {
+	limit := maxBytes
+	if w.packet > 0 {
+		limit = min(limit, w.packet/4)
+	}
+	size := statementRoom
+	for i := range rows {
+		size += rows[i].size
+		if i > 0 && (size > limit || i == maxRows) {
+			return i
+		}
+	}
+	return len(rows)
+}
+
+func (w *writing) insertRows(ctx context.Context, tx *sql.Tx, rows []row) error {
+	before, behind := w.dialect.insert("ttp_tag", "uuid", true)
+	args := make([]any, 0, len(rows)*len(tagColumns))
+	for i := range rows {
+		args = append(args, rows[i].values...)
+	}
+	group := "(" + marks(len(tagColumns)) + ")"
+	query := before + " (" + strings.Join(tagColumns, ", ") + ") VALUES " + strings.Repeat(group+", ", len(rows)-1) + group + behind
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	if err := w.dialect.warnings(ctx, tx); err != nil {
+		return err
+	}
+	n, err := result.RowsAffected()
+	if err == nil && n != int64(len(rows)) {
+		return errRaced
+	}
+	return err
+}
+
+// marks returns n placeholders.
+func marks(n int) string {
+	return strings.Repeat("?, ", n-1) + "?"
+}
+
+// each calls do for every row that query returns.
+func each(ctx context.Context, q querier, query string, args []any, do func(scan func(...any) error) error) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := do(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

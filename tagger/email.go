@@ -74,6 +74,7 @@ type received struct {
 	payload ttp.Object
 	stored  *message // never nil
 	text    string   // the body, "" if it is not known
+	hash    string   // its SHA-256 in hex, "" if neither is known
 }
 
 func (e Email) read(ev *ttp.Event) (*received, error) {
@@ -87,6 +88,7 @@ func (e Email) read(ev *ttp.Event) (*received, error) {
 		}
 	}
 	r.text = orElse(ev.Payload.Text("body_text"), r.stored.body())
+	r.hash = r.bodyHash()
 	return r, err
 }
 
@@ -119,7 +121,7 @@ func (r *received) signals() []signal {
 // evidence is what every finding about the mail says, and more.
 func (r *received) evidence(headers []string, more ...ttp.Member) ttp.Object {
 	o := ttp.Object{
-		{Name: "body_sha256", Value: ttp.Quote(r.bodyHash())},
+		{Name: "body_sha256", Value: ttp.Quote(r.hash)},
 		{Name: "matched_headers", Value: ttp.Strings(headers)},
 		{Name: "rcpt_domain_set", Value: ttp.Strings(r.recipientDomains())},
 		{Name: "attachment_sha256s", Value: ttp.Strings(r.attachmentHashes())},

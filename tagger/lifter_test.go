@@ -27,7 +27,7 @@ var pack = sync.OnceValue(func() *rule.Set {
 
 func program(tb testing.TB, artifacts string) *tagger.Composite {
 	tb.Helper()
-	c, err := tagger.NewComposite(tagger.Routes(pack(), artifacts)...)
+	c, err := tagger.NewComposite(tagger.Routes(pack(), pack().Kinds(), artifacts)...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func checkShapes(t *testing.T, shapes []shape) {
 func TestRoutes_reach_every_rule_that_is_no_pattern_for_commands(t *testing.T) {
 	t.Parallel()
 	claimed := map[ttp.Kind]bool{}
-	for _, r := range tagger.Routes(pack(), "") {
+	for _, r := range tagger.Routes(pack(), pack().Kinds(), "") {
 		for _, k := range r.Kinds {
 			claimed[k] = true
 		}
@@ -145,15 +145,24 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
-func TestRoutes_take_further_kinds_once(t *testing.T) {
+func TestRoutes_hand_each_kind_over_once(t *testing.T) {
 	t.Parallel()
-	routes := tagger.Routes(pack(), "", "opencanary", ttp.Command, "opencanary")
-	last := routes[len(routes)-1]
-	if n := slices.Index(last.Kinds, "opencanary"); n != len(last.Kinds)-1 {
-		t.Errorf("kinds of the last route: %v", last.Kinds)
+	seen := map[ttp.Kind]bool{}
+	for _, r := range tagger.Routes(pack(), []ttp.Kind{"opencanary", ttp.Intel, ttp.Command, "opencanary"}, "") {
+		for _, k := range r.Kinds {
+			if seen[k] {
+				t.Errorf("kind %s has two routes", k)
+			}
+			seen[k] = true
+		}
 	}
-	if _, err := tagger.NewComposite(routes...); err != nil {
-		t.Error(err)
+	if !seen["opencanary"] || !seen[ttp.Command] || seen[ttp.Payload] {
+		t.Errorf("routes for %v", seen)
+	}
+	for _, r := range tagger.Routes(pack(), nil, "") {
+		if r.Name == "rules" {
+			t.Error("a route for no kinds")
+		}
 	}
 }
 

@@ -131,10 +131,13 @@ func (r *received) spoofed() (signal, bool) {
 	var ways, headers []string
 	from, returnPath, envelope := r.sender()
 	if differ(from, returnPath) {
-		ways, headers = append(ways, "from_return_path_mismatch"), append(headers, "From", "Return-Path")
+		ways = append(ways, "from_return_path_mismatch")
 	}
 	if differ(from, envelope) {
-		ways, headers = append(ways, "from_mail_from_mismatch"), append(headers, "Mail-From")
+		ways = append(ways, "from_mail_from_mismatch")
+	}
+	if len(ways) > 0 {
+		headers = append(headers, "From", "Return-Path")
 	}
 	dkim, dkimKnown := r.payload.Bool("dkim_signed")
 	spf, spfKnown := r.payload.Bool("spf_pass")

@@ -25,7 +25,7 @@ const module = "ttp-worker"
 var testOnly = []string{"internal/archtest", "internal/testdb", "sink/sinktest", "internal/embedded/natstest"}
 
 // coming are packages that the table names and that need not be there yet.
-var coming = []string{"cmd/ttp-worker"}
+var coming []string
 
 // owned says which modules the table's "only importer of" means.
 var owned = map[string][]string{

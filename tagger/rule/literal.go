@@ -31,6 +31,11 @@ func required(re *syntax.Regexp) [][]string {
 		}
 	}
 	slices.SortStableFunc(useful, func(a, b []string) int { return rarity(b) - rarity(a) })
+	for i, g := range useful {
+		if i > 0 && shortest(g) == 1 {
+			return useful[:i] // single bytes are seen everywhere: they would cost more than they tell
+		}
+	}
 	return useful
 }
 

@@ -47,6 +47,7 @@ func newPattern(source string) (*pattern, error) {
 }
 
 func newBacktracking(source string, cause error) (*pattern, error) {
+	source = strings.ReplaceAll(source, "(?P<", "(?<")
 	re, err := regexp2.Compile(source, regexp2.None)
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", cause)

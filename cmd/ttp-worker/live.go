@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"ttp-worker/bus"
+	"ttp-worker/intake"
+	"ttp-worker/internal/embedded"
+	"ttp-worker/sink"
+	"ttp-worker/ttp"
+	"ttp-worker/worker"
+)
+
+// live is everything that run and demo set up: the bus, the database and the
+// worker between them.
+type live struct {
+	server   *embedded.Server // nil unless embedded
+	bus      *bus.Bus
+	db       *sink.DB
+	worker   *worker.Worker
+	registry *prometheus.Registry
+}
+
+// newLive wires what o describes. Servers that are away are no error.
+func newLive(ctx context.Context, o *runOptions, log *zap.Logger) (l *live, err error) {
+	l = &live{registry: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	rules, problems, err := loadRules(o.rules)
+	if err != nil {
+		return l, err
+	}
+	logProblems(log, problems)
+	tagger, err := newTagger(rules, log.Named("tagger"))
+	if err != nil {
+		return l, err
+	}
+	if err := l.connect(o, log); err != nil { //nolint:contextcheck // it does not wait for the servers
+		return l, err
+	}
+	metrics := worker.NewMetrics(l.registry)
+	tagger.Unclaimed = func(kind ttp.Kind) { metrics.Unclaimed.WithLabelValues(worker.KindLabel(kind)).Inc() }
+	l.worker = &worker.Worker{
+		Resolver:  intake.NewResolver(l.db, o.unknownAttacker == "create"),
+		Tagger:    tagger,
+		Sink:      l.db,
+		Publisher: l.bus.NewPublisher(),
+		Log:       log.Named("worker"),
+		Metrics:   metrics,
+		Status:    new(worker.Status),
+		Explain:   sink.Explain,
+		AckWait:   o.ackWait, UnknownFor: o.unknownFor, MaxDeliveries: o.maxDeliveries,
+	}
+	for range o.lanes {
+		l.worker.Sources = append(l.worker.Sources, l.bus.NewSource(bus.Batch{Size: o.batchSize, Bytes: o.batchBytes, Wait: o.batchWait}))
+	}
+	return l, nil
+}
+
+// connect opens the bus and the database, embedded or elsewhere.
+func (l *live) connect(o *runOptions, log *zap.Logger) (err error) {
+	connection := bus.Connection{URL: o.nats, CredsFile: o.natsCreds}
+	dsn := o.db
+	if o.embedded != "" {
+		if err := os.MkdirAll(o.embedded, 0o700); err != nil {
+			return fmt.Errorf("make the directory of the state: %w", err)
+		}
+		l.server, err = embedded.Start(embedded.Options{Dir: filepath.Join(o.embedded, "nats"), Listen: o.listen, Log: log.Named("nats")})
+		if err != nil {
+			return err
+		}
+		connection = bus.Connection{InProcess: l.server}
+		if dsn == "" {
+			dsn = "sqlite://" + filepath.Join(o.embedded, "ttp.db")
+		}
+	}
+	l.bus, err = bus.Connect(bus.Options{ //nolint:contextcheck // it does not wait for the server
+		Connection: connection, Prefix: o.prefix, Telemetry: o.stream, TTP: o.ttpStream, DLQ: o.dlqStream,
+		Consumer: bus.Consumer{Name: o.consumer, AckWait: o.ackWait, MaxAckPending: o.maxAckPending, Version: version},
+	}, log.Named("bus"))
+	if err != nil {
+		return usageError{err}
+	}
+	l.db, err = sink.Open(dsn, sink.Options{Announce: true, Log: log.Named("sink")})
+	if err != nil {
+		return usageError{fmt.Errorf("--db: %w", err)}
+	}
+	return nil
+}
+
+// prepare makes the streams, the consumer and the tables, and waits for
+// servers that are away for as long as it takes.
+func (l *live) prepare(ctx context.Context, o *runOptions, log *zap.Logger) error {
+	if o.migrate {
+		if err := insist(ctx, l.worker.Status, "database", log, l.db.Migrate); err != nil {
+			return err
+		}
+	}
+	return insist(ctx, l.worker.Status, "nats", log, func(ctx context.Context) error {
+		if o.provision {
+			if err := l.bus.Provision(ctx, bus.Storage{}); err != nil {
+				return err
+			}
+		}
+		return l.bus.EnsureConsumer(ctx)
+	})
+}
+
+// insist repeats what a server that is away or not set up yet makes fail. What
+// was set up otherwise than this program can use needs the operator.
+func insist(ctx context.Context, status *worker.Status, part string, log *zap.Logger, step func(context.Context) error) error {
+	const every, logEvery = time.Second, 15
+	for n := 0; ; n++ {
+		attempt, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err := step(attempt)
+		cancel()
+		if err == nil {
+			status.Clear(part)
+			return nil
+		}
+		if errors.As(err, new(*bus.DriftError)) {
+			return err
+		}
+		_, hint := sink.Explain(err)
+		if part != "database" {
+			hint = "check that the NATS server runs with JetStream and that --nats is right"
+		}
+		status.Trouble(part, err.Error())
+		if n%logEvery == 0 {
+			log.Warn("cannot start working yet, will be tried again", zap.String("part", part), zap.Error(err), zap.String("hint", hint))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(every):
+		}
+	}
+}
+
+func (l *live) close() {
+	if l.bus != nil {
+		l.bus.Close()
+	}
+	if l.server != nil {
+		l.server.Stop()
+	}
+	if l.db != nil {
+		_ = l.db.Close() // nothing is under way any more
+	}
+}

@@ -1,0 +1,92 @@
+// Command ttp-worker tags honeypot events with MITRE ATT&CK techniques.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// The exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is one for which the caller, not the world, is to blame.
+type usageError struct{ err error }
+
+func (u usageError) Error() string { return u.err.Error() }
+func (u usageError) Unwrap() error { return u.err }
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+func run(args []string) int {
+	ctx, stop := untilSignal()
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "ttp-worker:", err)
+	if errors.As(err, new(usageError)) {
+		fmt.Fprintln(os.Stderr, "Run 'ttp-worker --help' or 'ttp-worker COMMAND --help' for usage.")
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// untilSignal returns a context that ends with the first SIGINT or SIGTERM; a
+// second one ends the process at once.
+func untilSignal() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2) // the kernel sends, nobody closes
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitFailed)
+	}()
+	return ctx, cancel
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ttp-worker",
+		Short:         "Tags honeypot events with MITRE ATT&CK techniques",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	for _, cmd := range []*cobra.Command{newRun(), newTag(), newDemo(), newMigrate(), newRules(), newPublish()} {
+		cmd.Args = noArgs
+		if masterOnly[cmd.Name()] {
+			guardRole(cmd)
+		}
+		root.AddCommand(cmd)
+	}
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no argument %q", cmd.CommandPath(), args[0])}
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"ttp-worker/sink"
+)
+
+type runOptions struct {
+	nats, natsCreds, stream, ttpStream, dlqStream, consumer, prefix string
+
+	db, embedded, listen, http, unknownAttacker, logLevel string
+	rules                                                 []string
+
+	provision, migrate, allowAgent bool
+
+	lanes, batchSize, batchBytes, maxAckPending, maxDeliveries int
+	batchWait, ackWait, unknownFor                             time.Duration
+}
+
+const defaultNATS = "nats://127.0.0.1:4222"
+
+func newRun() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Tag events from the bus as they come, store and announce the tags",
+		Example: `  ttp-worker run --embedded ./state
+  ttp-worker run --nats nats://127.0.0.1:4222 --provision --db mysql://ttp:secret@127.0.0.1:3306/ttp`,
+	}
+	var s *settings
+	s = newSettings(cmd, func(cmd *cobra.Command) error {
+		if err := o.complete(s); err != nil {
+			return usageError{err}
+		}
+		return o.run(cmd.Context())
+	})
+	o.busFlags(s)
+	s.text(&o.db, "db", "", "database: mysql://user:pass@host:port/name or sqlite://PATH", nil)
+	s.text(&o.embedded, "embedded", "", "run NATS and SQLite inside this process, with their state in this directory", nil)
+	s.flag(&o.provision, "provision", false, "create the streams if they are missing (default with --embedded)")
+	s.flag(&o.migrate, "migrate", true, "create or update the tables at the start")
+	s.flag(&o.allowAgent, "allow-agent", false, "work on a DECNET agent host, too")
+	s.texts(&o.rules, "rules", []string{"builtin"}, "directory of rule files, or builtin (repeatable)")
+	s.text(&o.http, "http", "", "address of /healthz, /readyz and /metrics, such as 127.0.0.1:9464; empty means none", loopbackOnly)
+	s.text(&o.unknownAttacker, "unknown-attacker", "retry", "what becomes of events of attackers without a row: retry or create (default create with --embedded)", oneOf("retry", "create"))
+	s.duration(&o.unknownFor, "unknown-attacker-for", 10*time.Minute, "how long such an event waits before it becomes a dead letter")
+	s.number(&o.lanes, "lanes", 2, 1, "batches worked on at once")
+	s.number(&o.batchSize, "batch-size", 500, 1, "messages in a batch at most")
+	s.number(&o.batchBytes, "batch-bytes", 1<<20, 1, "bytes in a batch at most")
+	s.duration(&o.batchWait, "batch-wait", 250*time.Millisecond, "how long a batch may take to fill")
+	s.duration(&o.ackWait, "ack-wait", 30*time.Second, "how long the server waits for word of a message before it delivers it again")
+	s.number(&o.maxAckPending, "max-ack-pending", 100_000, 1, "messages in hand and handed back for later, over all workers")
+	s.number(&o.maxDeliveries, "max-deliveries", 10, 1, "deliveries of a message that fails for a reason of its own before it becomes a dead letter")
+	s.text(&o.logLevel, "log-level", "info", "debug, info, warn or error", oneOf("debug", "info", "warn", "error"))
+	return cmd
+}
+
+// busFlags are the options that say where the bus is and what is on it.
+func (o *runOptions) busFlags(s *settings) {
+	s.text(&o.nats, "nats", defaultNATS, "NATS server; with --embedded the loopback address that its server listens on, or none", nil)
+	s.text(&o.natsCreds, "nats-creds", "", "NATS credentials file", nil)
+	s.text(&o.stream, "stream", "TELEMETRY", "stream the events are in", nil)
+	s.text(&o.ttpStream, "ttp-stream", "TTP", "stream the announcements go to", nil)
+	s.text(&o.dlqStream, "dlq-stream", "TTP_DLQ", "stream the dead letters go to", nil)
+	s.text(&o.consumer, "consumer", "ttp-worker", "durable consumer, shared by all workers", nil)
+	s.text(&o.prefix, "subject-prefix", "", "before every subject, with its dot, such as decnet.", nil)
+}
+
+// complete settles what depends on other options.
+func (o *runOptions) complete(s *settings) error {
+	if o.embedded == "" {
+		if o.db == "" {
+			return errors.New("--db is required: mysql://user:pass@host:port/name or sqlite://PATH (or try --embedded DIR)")
+		}
+		return nil
+	}
+	if !s.given("provision") {
+		o.provision = true
+	}
+	if !s.given("unknown-attacker") {
+		o.unknownAttacker = "create"
+	}
+	if o.nats != "none" && o.nats != "" {
+		o.listen = strings.TrimPrefix(o.nats, "nats://")
+	}
+	return nil
+}
+
+// loopbackOnly refuses an address that others can reach.
+func loopbackOnly(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return errors.New("want host:port")
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return errors.New("only a loopback address, nobody has to log in there")
+	}
+	return nil
+}
+
+// newLog returns the log of a service: JSON on standard error.
+func newLog(level string) *zap.Logger {
+	lvl, _ := zapcore.ParseLevel(level) // checked with the options
+	cfg := zap.NewProductionEncoderConfig()
+	cfg.EncodeTime = zapcore.RFC3339TimeEncoder
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.Lock(os.Stderr), lvl))
+}
+
+func (o *runOptions) run(ctx context.Context) error {
+	log := newLog(o.logLevel)
+	defer func() { _ = log.Sync() }() // a terminal can't be synced
+	l, err := newLive(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if o.http != "" {
+		stop, err := l.serve(ctx, o.http, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	notify(log, daemon.SdNotifyReady)
+	if err := l.prepare(ctx, o, log); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	log.Info("working", zap.String("version", version), zap.Int("lanes", o.lanes), zap.String("stream", o.stream), zap.String("consumer", o.consumer))
+	stopWatchdog := l.watchdog(log)
+	err = l.worker.Run(ctx)
+	stopWatchdog()
+	notify(log, daemon.SdNotifyStopping)
+	log.Info("stopped")
+	return err
+}
+
+func notify(log *zap.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd not told", zap.Error(err), zap.String("state", state))
+	}
+}
+
+// watchdog tells systemd that the program lives, until stop is called.
+func (l *live) watchdog(log *zap.Logger) (stop func()) {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || interval == 0 {
+		return func() {}
+	}
+	done := make(chan struct{}) // closed by stop
+	go func() {
+		ticker := time.NewTicker(interval / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				notify(log, daemon.SdNotifyWatchdog)
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// serve answers /healthz, /readyz and /metrics until stop is called.
+func (l *live) serve(ctx context.Context, addr string, log *zap.Logger) (stop func(), err error) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(l.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", l.ready)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--http: %w", err)}
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
+	ended := make(chan struct{}) // closed when serving ends
+	go func() { //nolint:contextcheck // requests outlive no context; stop ends them
+		defer close(ended)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the HTTP server ended", zap.Error(err))
+		}
+	}()
+	return func() { _ = server.Close(); <-ended }, nil
+}
+
+// ready says whether the worker can work and, if not, why.
+func (l *live) ready(w http.ResponseWriter, _ *http.Request) {
+	causes := l.worker.Status.NotReady()
+	if !l.bus.Connected() {
+		causes = append(causes, "nats: not connected")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if len(causes) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(causes) == 0, "causes": causes}) // the client may have gone
+}
+
+func newMigrate() *cobra.Command {
+	var dsn string
+	cmd := &cobra.Command{
+		Use:     "migrate",
+		Short:   "Create or update the tables",
+		Example: `  ttp-worker migrate --db mysql://ttp:secret@127.0.0.1:3306/ttp`,
+	}
+	s := newSettings(cmd, func(cmd *cobra.Command) error {
+		db, err := sink.Open(dsn, sink.Options{})
+		if err != nil {
+			return usageError{fmt.Errorf("--db: %w", err)}
+		}
+		defer db.Close()
+		if err := db.Migrate(cmd.Context()); err != nil {
+			_, hint := sink.Explain(err)
+			return fmt.Errorf("%w (%s)", err, hint)
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), "the tables are up to date")
+		return nil
+	})
+	s.text(&dsn, "db", "", "database: mysql://user:pass@host:port/name or sqlite://PATH", nil)
+	return cmd
+}

@@ -1,0 +1,166 @@
+package rule
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// samples are expressions of the shapes that rules have.
+var samples = []string{
+	`abc`, `(?i)abc`, `a.c`, `^abc$`, `\bnc\s+-e\b`, `(?m)^x$`, `a{2,4}b`, `(?:wget|curl)\s.*https?://`,
+	`[^a-z]+x`, `a|b|`, ``, `(a|b)*c`, `\Bx\B`, `(?is)\Aab.*\z`, `x*`, `\w+\.\w{2,3}$`, `(?i)k+s`, `\x{e9}`,
+	`-perm\s+[-/]?(u\+?=?s|[246]000)`, `$`, `^`, `\z`, `a\b`, `\b`, `[[:^ascii:]]`, `(^|;)id($|;)`, `é+`,
+}
+
+func FuzzPatternAgreesWithPackageRegexp(f *testing.F) {
+	for _, p := range samples {
+		for _, text := range []string{"", "abc", "xABCx", "nc -e /bin/sh", "a\nx\nb", "wget -q http://x", "é", "\u212aſ", "id;x", "find -perm -4000", "\xff"} {
+			f.Add(p, text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, source, text string) {
+		re, err := regexp.Compile(source)
+		if err != nil || len(source) > 200 {
+			return
+		}
+		p, err := newPattern(source)
+		if err != nil {
+			t.Fatalf("newPattern(%q): %v", source, err)
+		}
+		got, err := p.search(text)
+		if want := re.MatchString(text); err != nil || got != want {
+			t.Fatalf("search(%q) for %q is %t, %v; package regexp says %t", text, source, got, err, want)
+		}
+		for _, group := range p.groups {
+			if got && !slices.ContainsFunc(group, func(s string) bool { return strings.Contains(fold(text), s) }) {
+				t.Fatalf("%q matches %q without any of %q", source, text, group)
+			}
+		}
+	})
+}
+
+func TestRequiredLiterals(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]string{
+		`abc`:                       "abc",
+		`(?i)ABC\s+def`:             "abc | def",
+		`(?:wget|curl)\s+https?://`: "http://, https:// | wget, curl",
+		`a(b|c)d`:                   "abd, acd",
+		`(?i)[ks]x`:                 "kx, sx",
+		`(abc)+`:                    "abc",
+		`(abc)*`:                    "",
+		`(abc)?d`:                   "d",
+		`a{2,3}b`:                   "aab",
+		`(foo.*bar|baz)`:            "foo, baz",
+		`(foo|.*)`:                  "",
+		`\bwho\b.`:                  "who",
+		`[a-z]{3}`:                  "",
+		`x\x{FFFD}yz`:               "",
+		`abcx|abc`:                  "abc",
+	} {
+		re, err := syntax.Parse(source, syntax.Perl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var groups []string
+		for _, g := range required(re) {
+			groups = append(groups, strings.Join(g, ", "))
+		}
+		if got := strings.Join(groups, " | "); got != want {
+			t.Errorf("%q requires %q, want %q", source, got, want)
+		}
+	}
+}
+
+func TestLookAroundKeepsTheLiterals(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]string{
+		`curl(?!ftp[)(])\s`: `curl(?:)\s`,
+		`(?<=a(b))x`:        `(?:)x`,
+		`(a|b)\1c`:          `(a|b)(?s:.*)c`,
+		`(?>abc)`:           `(?:abc)`,
+		`[(?=]x`:            `[(?=]x`,
+		`\(?=x`:             `\(?=x`,
+	} {
+		if got := relax(source); got != want {
+			t.Errorf("relax(%q) is %q, want %q", source, got, want)
+		}
+	}
+}
+
+func TestPythonPatterns(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pattern, text string
+		want          bool
+	}{
+		{`a\sb`, "a\u00a0b", true},
+		{`a\sb`, "a\u0085b", true},
+		{`a\sb`, "a\x1cb", true},
+		{`a[\s;]b`, "a\u2003b", true},
+		{`a\Sb`, "a\u00a0b", false},
+		{`a\Sb`, "axb", true},
+		{`^\w+$`, "né名_1", true},
+		{`\d`, "٣", true},
+		{`\D`, "٣", false},
+		{`x$`, "x\n", true},
+		{`x$`, "x\ny", false},
+		{`x\Z`, "x\n", false},
+		{`(?m)x$`, "x\ny", true},
+		{`a{,2}b`, "aaab", true},
+		{`^a{,2}b`, "aaab", false},
+		{`[$]x`, "$x", true},
+		{`\$x`, "$x", true},
+		{`(?P<n>a)(?=b)`, "ab", true},
+		{`(?i)STRASSE`, "ſtraſſe", true},
+		{`a(?!b)`, "ab", false},
+	} {
+		p, err := newPythonPattern(c.pattern)
+		if err != nil {
+			t.Errorf("%q: %v", c.pattern, err)
+			continue
+		}
+		if got, err := p.search(c.text); err != nil || got != c.want {
+			t.Errorf("search(%q) for %q is %t, %v", c.text, c.pattern, got, err)
+		}
+	}
+}
+
+func TestLargeExpressionsGetNoTable(t *testing.T) {
+	t.Parallel()
+	p, err := newPattern(`[ab]*a[ab]{14}c`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.table != nil {
+		t.Errorf("a table of %d states", len(p.table.next)/p.table.width)
+	}
+	if got, _ := p.search("a" + strings.Repeat("b", 14) + "c"); !got {
+		t.Error("no match without a table")
+	}
+}
+
+func TestAutomatonFindsEveryLiteral(t *testing.T) {
+	t.Parallel()
+	literals := []string{"he", "she", "his", "hers", "e", "é", "rs h"}
+	a := newAutomaton(literals, []int32{0, 1, 2, 3, 4, 5, 6})
+	const text = "usHERs his é HERS"
+	got := make(map[string]int)
+	state := int32(0)
+	for i := range len(text) {
+		state = a.next[state>>1+a.class[text[i]]]
+		if state&1 != 0 {
+			for _, id := range a.found[state>>1/a.width] {
+				got[literals[id]]++
+			}
+		}
+	}
+	for _, lit := range literals {
+		if want := strings.Count(strings.ToLower(text), lit); got[lit] != want {
+			t.Errorf("%q was found %d times, want %d", lit, got[lit], want)
+		}
+	}
+}

@@ -195,7 +195,7 @@ func (l *live) serve(ctx context.Context, addr string, log *zap.Logger) (stop fu
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
 	ended := make(chan struct{}) // closed when serving ends
-	go func() { //nolint:contextcheck // requests outlive no context; stop ends them
+	go func() {                  //nolint:contextcheck // requests outlive no context; stop ends them
 		defer close(ended)
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the HTTP server ended", zap.Error(err))

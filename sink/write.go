@@ -39,10 +39,14 @@ func (d *DB) Write(ctx context.Context, batch []ttp.Tagged) (ttp.Written, error)
 		if !ofRow(err) {
 			return ttp.Written{}, d.failed(err)
 		}
-		if err = w.isolate(ctx, w.rows); err == nil {
-			w.drop()
-			fresh, err = w.store(ctx, w.rows)
+		if err := w.isolate(ctx, w.rows); err != nil {
+			return ttp.Written{}, d.failed(err)
 		}
+		if len(w.refused) == 0 { // together refused, alone none is: not a row's fault
+			return ttp.Written{}, d.failed(err)
+		}
+		w.drop()
+		fresh, err = w.store(ctx, w.rows)
 	}
 	w.result.Inserted = len(fresh)
 	w.result.Duplicates += len(w.rows) - len(fresh)

@@ -36,7 +36,6 @@ demo: build ## the main job on bundled real sessions: bus, tags, table, bus
 .PHONY: test
 test: deps lint ## what CI runs: linters, then all tests under the race detector
 	@go -C tools test ./...
-	go test -count=1 -run AllocatesNothing ./tagger/rule
 	go test -race -timeout 8m $(TESTFLAGS) ./...
 
 .PHONY: quick

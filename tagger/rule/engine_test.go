@@ -121,6 +121,25 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
+func TestEventWithoutAFindingAllocatesNothing(t *testing.T) {
+	set := bundled(t, Options{})
+	ev := &ttp.Event{Kind: ttp.Command, Payload: payload(t, `{"command_text":"ls -la /home/user/projects","user":"bob","pwd":"/tmp","id":"x"}`)}
+	req := &ttp.Event{Kind: ttp.HTTPRequest, Payload: payload(t, `{"raw_url":"/index.html?a=b","method":"GET","user_agent":"Mozilla/5.0"}`)}
+	for _, ev := range []*ttp.Event{ev, req} {
+		if n := len(mustTag(t, set, ev)); n > 0 {
+			t.Fatalf("%s: %d findings", ev.Kind, n)
+		}
+		s := newScratch(set.matchers[ev.Kind]) // the pool drops some of them under the race detector
+		allocs := testing.AllocsPerRun(200, func() {
+			s.recall(ev)
+			s.idle()
+		})
+		if allocs > 0 {
+			t.Errorf("%s: %v allocations", ev.Kind, allocs)
+		}
+	}
+}
+
 func TestRememberedOutcomeDependsOnAllThatRulesRead(t *testing.T) {
 	t.Parallel()
 	calls := 0

@@ -3,6 +3,7 @@ package rule
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 type op uint8
@@ -88,15 +89,15 @@ type test struct {
 	number  float64      // less … greaterOrEqual
 }
 
-func number(field string, h how, text string) (*expr, error) {
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil {
+func numberTest(field string, h how, text string) (*expr, error) {
+	n, ok := decimal(text)
+	if !ok {
 		return nil, faultf("detection", "%s: %q is not a number", field, text)
 	}
 	return leaf(test{key: key{field: field, how: h, text: text}, number: n}), nil
 }
 
-func network(field, text string) (*expr, error) {
+func networkTest(field, text string) (*expr, error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		return nil, faultf("detection", "%s: %w", field, err)
@@ -104,10 +105,21 @@ func network(field, text string) (*expr, error) {
 	return leaf(test{key: key{field: field, how: inNetwork, text: text}, network: p.Masked()}), nil
 }
 
-// text compares with a text of the rule; h is one of the first four.
-func text(field string, h how, s string, cased bool) *expr {
+// textTest compares with a text of the rule; h is one of the first four.
+func textTest(field string, h how, s string, cased bool) *expr {
 	if s == "" && h != equals {
 		h = exists // every value contains, begins and ends with nothing
 	}
 	return leaf(test{key: key{field: field, how: h, cased: cased, text: s}})
+}
+
+// decimal reads a finite decimal number. What else package strconv takes for
+// one, such as "inf" and 0x1p4, is text.
+func decimal(s string) (float64, bool) {
+	s = strings.TrimSpace(s)
+	if strings.Trim(s, "0123456789+-.eE") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	return n, err == nil
 }

@@ -168,11 +168,11 @@ func (it *item) one(n *yaml.Node) (*expr, error) {
 	s := scalarText(n)
 	switch it.how {
 	case matches:
-		return search(it.field, it.withFlags(s))
+		return patternTest(it.field, it.withFlags(s))
 	case inNetwork:
-		return network(it.field, s)
+		return networkTest(it.field, s)
 	case less, lessOrEqual, greater, greaterOrEqual:
-		return number(it.field, it.how, s)
+		return numberTest(it.field, it.how, s)
 	case exists:
 		return it.existence(s)
 	case refContains, refStartsWith, refEndsWith, refEquals:

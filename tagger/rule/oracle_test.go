@@ -96,6 +96,9 @@ func oracleCompare(t *test, value, other string) bool {
 		addr, err := netip.ParseAddr(value)
 		return err == nil && netip.MustParsePrefix(other).Contains(addr)
 	case less, lessOrEqual, greater, greaterOrEqual:
+		if !regexp.MustCompile(`^\s*[0-9+.eE-]+\s*$`).MatchString(value) {
+			return false
+		}
 		a, err1 := strconv.ParseFloat(strings.TrimSpace(value), 64)
 		b, err2 := strconv.ParseFloat(other, 64)
 		return err1 == nil && err2 == nil &&

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dlclark/regexp2"
@@ -21,7 +22,7 @@ const maxPattern = 16 << 10
 // and the table is small, else by package regexp; with look-around or
 // backreferences, which neither can do, by backtracking.
 type pattern struct {
-	table        *table // nil: none
+	table        func() *table // made when it is first asked for, as most never are; nil if too large
 	linear       *regexp.Regexp
 	backtracking *regexp2.Regexp // nil if linear is set
 	groups       [][]string      // see required
@@ -39,11 +40,12 @@ func newPattern(source string) (*pattern, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
-	p := &pattern{linear: linear, groups: required(re)}
-	if prog, err := syntax.Compile(re.Simplify()); err == nil {
-		p.table = newTable(prog)
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return nil, fmt.Errorf("pattern: %w", err)
 	}
-	return p, nil
+	table := sync.OnceValue(func() *table { return newTable(prog) })
+	return &pattern{table: table, linear: linear, groups: required(re)}, nil
 }
 
 func newBacktracking(source string, cause error) (*pattern, error) {
@@ -68,8 +70,8 @@ func (p *pattern) search(s string) (bool, error) {
 		}
 		return found, nil
 	}
-	if p.table != nil {
-		if found, ok := p.table.search(s); ok {
+	if t := p.table(); t != nil {
+		if found, ok := t.search(s); ok {
 			return found, nil
 		}
 	}

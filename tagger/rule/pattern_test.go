@@ -117,6 +117,9 @@ func TestPythonPatterns(t *testing.T) {
 		{`(?P<n>a)(?=b)`, "ab", true},
 		{`(?i)STRASSE`, "ſtraſſe", true},
 		{`a(?!b)`, "ab", false},
+		{`a(?=\s)`, "a\x1d", true},
+		{`a(?=\w|$)`, "aé", true},
+		{`a(?=$)`, "a\n", true},
 	} {
 		p, err := newPythonPattern(c.pattern)
 		if err != nil {
@@ -135,8 +138,8 @@ func TestLargeExpressionsGetNoTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.table != nil {
-		t.Errorf("a table of %d states", len(p.table.next)/p.table.width)
+	if table := p.table(); table != nil {
+		t.Errorf("a table of %d states", len(table.next)/table.width)
 	}
 	if got, _ := p.search("a" + strings.Repeat("b", 14) + "c"); !got {
 		t.Error("no match without a table")

@@ -1,27 +1,18 @@
 package rule
 
-import (
-	"regexp/syntax"
-	"strings"
-)
+import "strings"
 
 // newPythonPattern compiles a pattern in the syntax of Python's re. What
 // differs for a yes or no answer is put into Go's words: classes know all of
 // Unicode, and $ also matches before a final newline. A word boundary stays
 // an ASCII one, which finds a little more beside letters of other scripts.
-func newPythonPattern(source string) (*pattern, error) {
-	translated := fromPython(source)
-	if _, err := syntax.Parse(translated, syntax.Perl); err != nil {
-		return newPattern(source)
-	}
-	return newPattern(translated)
-}
+func newPythonPattern(source string) (*pattern, error) { return newPattern(fromPython(source)) }
 
 // pythonClass is what an escaped letter means, as the inside of a bracket
-// expression.
+// expression, in words that both engines know.
 var pythonClass = map[byte]string{
-	's': `\t-\r\x1c-\x20\x{85}\pZ`,
-	'w': `_\pL\pN`,
+	's': `\t-\r\x1c-\x20\x85\p{Z}`,
+	'w': `_\p{L}\p{N}`,
 	'd': `\p{Nd}`,
 }
 

@@ -4,7 +4,6 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"ttp-worker/tagger/shell"
@@ -277,8 +276,8 @@ func (s *scratch) compare(a *atom, value string) bool {
 		addr, err := netip.ParseAddr(value)
 		return err == nil && a.network.Contains(addr.Unmap())
 	case less, lessOrEqual, greater, greaterOrEqual:
-		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		return err == nil && a.how.order(n, a.number)
+		n, ok := decimal(value)
+		return ok && a.how.order(n, a.number)
 	}
 	for _, other := range s.values[a.ref].list {
 		if a.cased && (a.how-refContains).compare(value, other) ||

@@ -49,7 +49,8 @@ type builder struct {
 	table
 	prog     *syntax.Prog
 	anchored bool
-	sample   []rune // a byte of each class
+	sample   []rune   // a byte of each class
+	takes    []string // by class and instruction: 1 if a thread there goes on
 	states   []state
 	known    map[string]uint32
 
@@ -79,8 +80,8 @@ func newTable(prog *syntax.Prog) *table {
 	b.next = make([]uint32, 2*b.width)
 	b.start = b.enter(endRune, []uint32{uint32(prog.Start)})
 	for id := 2; id < len(b.states); id++ {
-		for _, ahead := range b.sample {
-			b.next = append(b.next, b.step(b.states[id], ahead))
+		for class := range b.sample {
+			b.next = append(b.next, b.step(b.states[id], class))
 		}
 		if len(b.states) > maxStates || b.work > maxWork {
 			return nil
@@ -93,21 +94,24 @@ func newTable(prog *syntax.Prog) *table {
 // classify puts the bytes that no instruction and no condition tells apart
 // into one class.
 func (b *builder) classify() {
+	n := len(b.prog.Inst)
 	b.sample = []rune{endRune}
+	b.takes = []string{string(make([]byte, n+1))}
 	classes := make(map[string]uint8)
-	signature := make([]byte, len(b.prog.Inst)+1)
+	signature := make([]byte, n+1)
 	for c := range rune(128) {
 		for i := range b.prog.Inst {
 			signature[i] = 0
-			if takes(&b.prog.Inst[i], c) {
+			if isRune(b.prog.Inst[i].Op) && b.prog.Inst[i].MatchRune(c) {
 				signature[i] = 1
 			}
 		}
-		signature[len(b.prog.Inst)] = byte(edge(c))
+		signature[n] = byte(edge(c))
 		id, ok := classes[string(signature)]
 		if !ok {
 			id = uint8(len(b.sample))
-			classes[string(signature)] = id
+			b.takes = append(b.takes, string(signature))
+			classes[b.takes[id]] = id
 			b.sample = append(b.sample, c)
 		}
 		b.class[c] = id
@@ -115,11 +119,10 @@ func (b *builder) classify() {
 	b.width = len(b.sample)
 }
 
-// takes reports whether a thread at inst goes on over c.
-func takes(inst *syntax.Inst, c rune) bool {
-	switch inst.Op {
+func isRune(op syntax.InstOp) bool {
+	switch op {
 	case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
-		return c != endRune && inst.MatchRune(c)
+		return true
 	}
 	return false
 }
@@ -155,8 +158,9 @@ func (b *builder) enter(behind rune, threads []uint32) uint32 {
 	return id
 }
 
-// step returns where s goes when the next byte is ahead.
-func (b *builder) step(s state, ahead rune) uint32 {
+// step returns where s goes when the next byte is of the class.
+func (b *builder) step(s state, class int) uint32 {
+	ahead, takes := b.sample[class], b.takes[class]
 	holds := syntax.EmptyOpContext(s.behind, ahead)
 	var threads []uint32
 	clear(b.visited)
@@ -182,7 +186,7 @@ func (b *builder) step(s state, ahead rune) uint32 {
 				b.stack = append(b.stack, inst.Out)
 			}
 		default:
-			if takes(inst, ahead) {
+			if takes[id] == 1 {
 				threads = append(threads, inst.Out)
 			}
 		}

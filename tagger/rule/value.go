@@ -118,12 +118,12 @@ func (w wildcard) trim(h how) (wildcard, how) {
 func (w wildcard) compare(field string, h how, cased bool) (*expr, error) {
 	w, h = w.trim(h)
 	if w.isPlain() {
-		return text(field, h, w.texts[0], cased), nil
+		return textTest(field, h, w.texts[0], cased), nil
 	}
-	return search(field, w.expression(h, cased))
+	return patternTest(field, w.expression(h, cased))
 }
 
-func search(field, expression string) (*expr, error) {
+func patternTest(field, expression string) (*expr, error) {
 	p, err := newPattern(expression)
 	if err != nil {
 		return nil, faultf("detection", "%s: %w", field, err)

@@ -9,7 +9,9 @@ package intake
 
 import (
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 
 	"ttp-worker/ttp"
 )
@@ -77,10 +79,19 @@ func (m *Message) ArrivedAs(e *Event) (ttp.Kind, string) {
 }
 
 // address returns s if it is an IP address. Some producers send host names,
-// "Unknown", or a header that an attacker wrote.
+// "Unknown", or a header that an attacker wrote; the zone of an IPv6 address
+// may be any text to netip, but only the name of an interface is one to us.
 func address(s string) string {
-	if _, err := netip.ParseAddr(s); err != nil {
+	addr, err := netip.ParseAddr(s)
+	if err != nil || len(s) > maxAddress || strings.ContainsFunc(addr.Zone(), notOfInterface) {
 		return ""
 	}
 	return s
+}
+
+// maxAddress is what the column of addresses takes.
+const maxAddress = 64
+
+func notOfInterface(r rune) bool {
+	return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-", r)
 }

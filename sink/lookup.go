@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"ttp-worker/ttp"
 )
 
@@ -24,6 +26,7 @@ func (d *DB) AttackersByUUID(ctx context.Context, uuids []string) (map[string]tt
 
 func (d *DB) attackers(ctx context.Context, by string, keys []string, keyOf func(ttp.Attacker) string) (map[string]ttp.Attacker, error) {
 	found := make(map[string]ttp.Attacker)
+	keys = slices.DeleteFunc(slices.Clone(keys), namesNoRow)
 	for chunk := range slices.Chunk(keys, maxRows) {
 		args := make([]any, len(chunk))
 		for i, key := range chunk {
@@ -53,6 +56,12 @@ func (d *DB) attackers(ctx context.Context, by string, keys []string, keyOf func
 	return found, nil
 }
 
+// namesNoRow reports whether key can't be that of a row. Keys are ASCII, and
+// attackers write addresses, with zones of any text, and ids into headers. To
+// ask a column of another character set for one fails the query (1267), and
+// with it those of all others in the batch.
+func namesNoRow(key string) bool { return !isASCII(key) }
+
 func later(a, b ttp.Attacker) bool {
 	if c := a.LastSeen.Compare(b.LastSeen); c != 0 {
 		return c > 0
@@ -61,6 +70,8 @@ func later(a, b ttp.Attacker) bool {
 }
 
 // CreateAttackers gives attackers minimal rows; those that have one keep it.
+// One that the table does not take, which its address is to blame for, is
+// logged and left out: its tags become orphans.
 func (d *DB) CreateAttackers(ctx context.Context, attackers []ttp.Attacker) error {
 	rows := make([]map[string]any, len(attackers))
 	for i, a := range attackers {
@@ -73,6 +84,7 @@ func (d *DB) CreateAttackers(ctx context.Context, attackers []ttp.Attacker) erro
 }
 
 // CreateIdentities gives identities minimal rows; those that have one keep it.
+// One that the table does not take is logged and left out.
 func (d *DB) CreateIdentities(ctx context.Context, uuids []string) error {
 	rows := make([]map[string]any, len(uuids))
 	now := d.timeOr(time.Time{})
@@ -103,7 +115,12 @@ func (d *DB) create(ctx context.Context, table string, rows []map[string]any) er
 	for _, values := range rows {
 		names, args := filled(cols, values)
 		query := before + " (" + strings.Join(names, ", ") + ") VALUES (" + marks(len(args)) + ")" + behind
-		if _, err := d.write.ExecContext(ctx, query, args...); err != nil {
+		_, err := d.write.ExecContext(ctx, query, args...)
+		if ofRow(err) {
+			d.log.Warn("row not created: the table does not take it", zap.String("table", table), zap.Int("code", codeOf(err)))
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("create a row in %s: %w", table, err)
 		}
 	}
@@ -149,7 +166,7 @@ func (d *DB) object(ctx context.Context, table, by, key string, names []string, 
 		return nil, false, err
 	}
 	names = cols.only(names)
-	if _, ok := cols[by]; !ok || len(names) == 0 {
+	if _, ok := cols[by]; !ok || len(names) == 0 || namesNoRow(key) {
 		return nil, false, nil
 	}
 	values := make([]sql.NullString, len(names))
@@ -240,7 +257,7 @@ func triggerOf(o ttp.Object) ttp.CanaryTrigger {
 func (d *DB) CanaryChunks(ctx context.Context, tokenUUID, sid string) ([]ttp.CanaryTrigger, error) {
 	const most = 512
 	cols, err := d.columns(ctx, "canary_triggers")
-	if err != nil || len(cols) == 0 {
+	if err != nil || len(cols) == 0 || namesNoRow(tokenUUID) {
 		return nil, err
 	}
 	var list []ttp.CanaryTrigger

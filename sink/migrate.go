@@ -60,6 +60,13 @@ func (d *DB) Migrate(ctx context.Context) error {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	results, err := provider.Up(ctx)
+	for range maxConflicts {
+		// SQLite has no lock for it. Who was slower finds the work done.
+		if c := classify(err); d.dialect != (sqliteDialect{}) || c != classConflict && c != classSchema {
+			break
+		}
+		results, err = provider.Up(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

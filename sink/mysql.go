@@ -59,7 +59,7 @@ func mysqlConfig(dsn string) (*mysql.Config, error) {
 	cfg.CheckConnLiveness = true   // a connection that died idle is noticed before it is used
 	cfg.ClientFoundRows = false    // affected rows are rows inserted
 	cfg.MultiStatements = false    // one statement has one list of warnings
-	cfg.RejectReadOnly = false     // would hide the reason; see DB.attempt
+	cfg.RejectReadOnly = false     // would hide the reason; see writing.once
 	if cfg.Params == nil {
 		cfg.Params = map[string]string{}
 	}

@@ -16,27 +16,47 @@ import (
 	"ttp-worker/ttp"
 )
 
-// announcements returns what each element of the batch gained.
+// maxAnnouncement bounds the tags of one announcement, in bytes of their rows.
+// With what JSON and the envelope add, it stays below the 1 MiB that a message
+// may have on a NATS server as it is installed.
+const maxAnnouncement = 512 << 10
+
+// announcements returns what each element of the batch gained. One that gained
+// more than a message can carry, such as a session of thousands of commands,
+// is announced in parts.
 func (w *writing) announcements(fresh []row) []ttp.Announcement {
-	isFresh := make(map[string]int, len(fresh))
+	isFresh := make(map[string]*row, len(fresh))
 	for i := range fresh {
-		isFresh[fresh[i].tag.UUID] = fresh[i].arrived
+		isFresh[fresh[i].tag.UUID] = &fresh[i]
 	}
 	var list []ttp.Announcement
 	for i, arrived := range w.batch {
-		var tags []ttp.Tag
+		var gained []*row
 		for _, tag := range arrived.Tags {
-			if of, ok := isFresh[tag.UUID]; ok && of == i {
-				tags = append(tags, tag)
+			if r := isFresh[tag.UUID]; r != nil && r.arrived == i {
+				gained = append(gained, r)
 				delete(isFresh, tag.UUID) // an element may name a tag twice
 			}
 		}
-		if len(tags) > 0 {
-			arrived.Tags = tags
-			list = append(list, ttp.Announcement{ID: announcementID(tags), Tagged: arrived})
+		for len(gained) > 0 {
+			arrived.Tags, gained = announceable(gained)
+			list = append(list, ttp.Announcement{ID: announcementID(arrived.Tags), Tagged: arrived})
 		}
 	}
 	return list
+}
+
+// announceable takes as many tags from rows as one announcement may have, at
+// least one.
+func announceable(rows []*row) (tags []ttp.Tag, rest []*row) {
+	size := 0
+	for i, r := range rows {
+		if size += r.size; i > 0 && size > maxAnnouncement {
+			return tags, rows[i:]
+		}
+		tags = append(tags, r.tag)
+	}
+	return tags, nil
 }
 
 // announcementID is the same for the same tags in any order.
@@ -52,31 +72,28 @@ func announcementID(tags []ttp.Tag) string {
 
 // enqueue writes announcements to the outbox.
 func (w *writing) enqueue(ctx context.Context, tx *sql.Tx, list []ttp.Announcement) error {
-	before, behind := w.dialect.insert("ttp_outbox", "id", false)
-	limit := maxBytes
-	if w.packet > 0 {
-		limit = min(limit, w.packet/2)
+	letters := make([]row, len(list))
+	for i, a := range list {
+		payload, err := json.Marshal(a.Tagged)
+		if err != nil {
+			return fmt.Errorf("write announcement: %w", err)
+		}
+		// Evidence may hold what a sensor sent, in UTF-8; the column is ASCII.
+		letters[i].values = []any{a.ID, asciiJSON(string(payload)), w.now}
+		letters[i].size = statementSize(letters[i].values)
 	}
-	for len(list) > 0 {
-		var args []any
-		size, n := 0, 0
-		for n < len(list) && n < maxRows {
-			payload, err := json.Marshal(list[n].Tagged)
-			if err != nil {
-				return fmt.Errorf("write announcement: %w", err)
-			}
-			size += 2 * len(payload) // quotes and backslashes are doubled
-			if n > 0 && size > limit {
-				break
-			}
-			args = append(args, list[n].ID, string(payload), w.now)
-			n++
+	before, behind := w.dialect.insert("ttp_outbox", "id", false)
+	for len(letters) > 0 {
+		n := w.fitting(letters)
+		args := make([]any, 0, 3*n)
+		for i := range letters[:n] {
+			args = append(args, letters[i].values...)
 		}
 		query := before + " (id, payload, created_at) VALUES " + strings.Repeat("(?, ?, ?), ", n-1) + "(?, ?, ?)" + behind
 		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
-			return err
+			return fmt.Errorf("write announcement: %w", err)
 		}
-		list = list[n:]
+		letters = letters[n:]
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,8 +18,9 @@ const (
 	maxRows  = 500
 	maxBytes = 1 << 20
 
-	// statementRoom is what a statement needs around its rows.
-	statementRoom = 1024
+	// statementRoom is what a statement needs around its rows, or an
+	// announcement around the one tag that it carries.
+	statementRoom = 4096
 
 	// maxConflicts is how often a transaction that lost to another is begun anew.
 	maxConflicts = 5
@@ -48,10 +50,32 @@ func (d *DB) Write(ctx context.Context, batch []ttp.Tagged) (ttp.Written, error)
 		w.drop()
 		fresh, err = w.store(ctx, w.rows)
 	}
+	return w.written(fresh), nil
+}
+
+// written sums up. A tag that came twice shares the fate of the first.
+func (w *writing) written(fresh []row) ttp.Written {
 	w.result.Inserted = len(fresh)
-	w.result.Duplicates += len(w.rows) - len(fresh)
+	w.result.Duplicates = len(w.rows) - len(fresh)
 	w.result.Fresh = w.announcements(fresh)
-	return w.result, nil
+	stored := make(map[string]bool, len(w.rows))
+	for i := range w.rows {
+		stored[w.rows[i].tag.UUID] = true
+	}
+	fate := make(map[string]ttp.Refusal)
+	for _, r := range w.result.Refused {
+		fate[r.Tag.UUID] = r
+	}
+	for _, again := range w.again {
+		if stored[again.tag.UUID] {
+			w.result.Duplicates++
+			continue
+		}
+		r := fate[again.tag.UUID]
+		r.Arrived, r.Tag = again.arrived, again.tag
+		w.result.Refused = append(w.result.Refused, r)
+	}
+	return w.result
 }
 
 // failed notes what an error tells about the schema.
@@ -67,6 +91,7 @@ type writing struct {
 	*DB
 	batch   []ttp.Tagged
 	rows    []row
+	again   []row           // those whose uuid is that of one among rows
 	refused map[string]bool // uuids, since the last drop
 	packet  int
 	now     string
@@ -89,20 +114,20 @@ func (d *DB) prepare(ctx context.Context, batch []ttp.Tagged) (*writing, error) 
 	seen := make(map[string]bool)
 	for i := range batch {
 		for _, tag := range batch[i].Tags {
-			if seen[tag.UUID] {
-				w.result.Duplicates++
-				continue
-			}
-			seen[tag.UUID] = true
 			r := newRow(i, tag, created)
 			if err := r.check(table, packet); err != nil {
 				w.refuse(r, err)
 				continue
 			}
+			if seen[tag.UUID] {
+				w.again = append(w.again, r)
+				continue
+			}
+			seen[tag.UUID] = true
 			w.rows = append(w.rows, r)
 		}
 	}
-	w.drop()
+	clear(w.refused) // they are not among the rows
 	slices.SortFunc(w.rows, func(a, b row) int { return strings.Compare(a.tag.UUID, b.tag.UUID) })
 	return w, nil
 }
@@ -189,15 +214,24 @@ func (w *writing) transact(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 func (w *writing) once(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := w.write.BeginTx(ctx, &sql.TxOptions{Isolation: w.dialect.isolation()})
+	conn, err := w.write.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	if err := do(tx); err != nil {
-		_ = tx.Rollback() // err says why; a connection that is gone rolls back by itself
+	defer conn.Close()
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: w.dialect.isolation()})
+	if err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err = do(tx); err == nil {
+		return tx.Commit()
+	}
+	_ = tx.Rollback() // err says why; a connection that is gone rolls back by itself
+	if classify(err) == classReadOnly {
+		// The server was demoted. A new connection may find the new primary.
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) //nolint:contextcheck // it takes none
+	}
+	return err
 }
 
 // insertFresh inserts the rows that are not there and returns them. That all
@@ -229,7 +263,7 @@ func (w *writing) present(ctx context.Context, tx *sql.Tx, rows []row) (map[stri
 		err := each(ctx, tx, "SELECT uuid FROM ttp_tag WHERE uuid IN ("+marks(len(uuids))+")", uuids, func(scan func(...any) error) error {
 			var uuid string
 			err := scan(&uuid)
-			there[uuid] = true
+			there[strings.ToLower(uuid)] = true // a column that folds case finds other spellings, too
 			return err
 		})
 		if err != nil {

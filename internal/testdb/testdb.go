@@ -74,11 +74,25 @@ func exec1(u *url.URL, statement string) error {
 	return err
 }
 
-func open(u *url.URL) (*sql.DB, error) {
+// DriverDSN returns dsn in the words of the driver.
+func DriverDSN(t testing.TB, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config(u).FormatDSN()
+}
+
+func config(u *url.URL) *mysql.Config {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", u.Host, u.User.Username(), strings.TrimPrefix(u.Path, "/")
 	cfg.Passwd, _ = u.User.Password()
-	connector, err := mysql.NewConnector(cfg)
+	return cfg
+}
+
+func open(u *url.URL) (*sql.DB, error) {
+	connector, err := mysql.NewConnector(config(u))
 	if err != nil {
 		return nil, err
 	}

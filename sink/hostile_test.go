@@ -1,0 +1,264 @@
+package sink_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"ttp-worker/internal/testdb"
+	"ttp-worker/sink"
+	"ttp-worker/ttp"
+)
+
+// withEvidence makes an event with n tags that each have this evidence.
+func withEvidence(id string, n int, evidence ttp.Value) ttp.Tagged {
+	t := tagged(id, n)
+	for i := range t.Tags {
+		t.Tags[i].Evidence = ttp.Object{{Name: "command_text", Value: evidence}}
+	}
+	return t
+}
+
+func TestWrite_announcesEvidenceOfAnyScript(t *testing.T) {
+	for name, evidence := range map[string]ttp.Value{
+		"as UTF-8":          `"é名😀"`,
+		"escaped":           `"\u00e9\u540d\ud83d\ude00"`,
+		"half of a pair":    `"\ud83d"`,
+		"bidi and controls": "\"\u202e\\u0000\\u001b[31m\"",
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, db *sink.DB) {
+				w := write(t, db, withEvidence("a", 1, evidence))
+				left := pending(t, db)
+				if w.Inserted != 1 || len(left) != 1 {
+					t.Fatalf("%d inserted, %d in the outbox, refused %v", w.Inserted, len(left), w.Refused)
+				}
+				var want, got any
+				if err := json.Unmarshal([]byte(evidence), &want); err != nil {
+					t.Fatal(err)
+				}
+				stored, _ := left[0].Tags[0].Evidence.Get("command_text")
+				if err := json.Unmarshal([]byte(stored), &got); err != nil || got != want {
+					t.Errorf("outbox holds %q, want %q (%v)", got, want, err)
+				}
+			})
+		})
+	}
+}
+
+// A batch of 20 MiB is more than a server takes in one statement, and an event
+// of 8 MiB more than a message carries.
+func TestWrite_splitsWhatNoStatementAndNoMessageCarries(t *testing.T) {
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		long := ttp.Quote(strings.Repeat("'\"é", 1365)) // 4 KiB, as the text is cut
+		var batch []ttp.Tagged
+		for i := range 4 {
+			batch = append(batch, withEvidence(fmt.Sprint(i), 500, long))
+		}
+		w := write(t, db, batch...)
+		if w.Inserted != 2000 || len(w.Refused) != 0 {
+			t.Fatalf("%d inserted, %d refused", w.Inserted, len(w.Refused))
+		}
+		var ids []string
+		tags := 0
+		for _, a := range w.Fresh {
+			payload, err := json.Marshal(a.Tagged)
+			if err != nil || len(payload) > 1<<20 {
+				t.Errorf("an announcement of %d bytes (%v)", len(payload), err)
+			}
+			ids = append(ids, a.ID)
+			tags += len(a.Tags)
+		}
+		var outbox []string
+		for _, a := range pending(t, db) {
+			outbox = append(outbox, a.ID)
+		}
+		slices.Sort(ids)
+		slices.Sort(outbox)
+		if tags != 2000 || !slices.Equal(ids, outbox) {
+			t.Errorf("%d tags announced in %d parts, %d in the outbox", tags, len(ids), len(outbox))
+		}
+	})
+}
+
+func TestLookups_areAskedForAnyText(t *testing.T) {
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		ctx := t.Context()
+		for _, hostile := range []string{"fe80::1%é😀", "\xff", "'; DROP TABLE attackers; --", "\x00", strings.Repeat("9", 1<<16)} {
+			found, err := db.AttackersByAddress(ctx, []string{hostile, "198.51.100.7"})
+			if err != nil || len(found) != 1 || found["198.51.100.7"].UUID != attacker {
+				t.Errorf("by address beside %.20q: %v, %v", hostile, found, err)
+			}
+			found, err = db.AttackersByUUID(ctx, []string{hostile, attacker})
+			if err != nil || len(found) != 1 {
+				t.Errorf("by uuid beside %.20q: %v, %v", hostile, found, err)
+			}
+			for what, ask := range map[string]func() (bool, error){
+				"intel":   func() (bool, error) { _, ok, err := db.Intel(ctx, hostile); return ok, err },
+				"trigger": func() (bool, error) { _, ok, err := db.CanaryTrigger(ctx, hostile); return ok, err },
+				"token":   func() (bool, error) { _, ok, err := db.CanaryToken(ctx, hostile); return ok, err },
+				"reuse":   func() (bool, error) { _, ok, err := db.CredentialReuse(ctx, hostile); return ok, err },
+				"chunks": func() (bool, error) {
+					list, err := db.CanaryChunks(ctx, hostile, hostile)
+					return len(list) > 0, err
+				},
+			} {
+				if ok, err := ask(); ok || err != nil {
+					t.Errorf("%s of %.20q: %v, %v", what, hostile, ok, err)
+				}
+			}
+		}
+	})
+}
+
+func TestCreateAttackers_leavesOutWhatTheTableDoesNotTake(t *testing.T) {
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		good := ttp.Attacker{UUID: ttp.AttackerUUID("192.0.2.5"), Address: "192.0.2.5"}
+		bad := ttp.Attacker{UUID: strings.Repeat("é😀", 300), Address: "192.0.2.6"}
+		if err := db.CreateAttackers(t.Context(), []ttp.Attacker{bad, good}); err != nil {
+			t.Fatal(err)
+		}
+		found, err := db.AttackersByAddress(t.Context(), []string{"192.0.2.5"})
+		if err != nil || found["192.0.2.5"].UUID != good.UUID {
+			t.Errorf("the other attacker: %v, %v", found, err)
+		}
+	})
+}
+
+func TestMigrate_severalAtOnce(t *testing.T) {
+	for name, fresh := range databases {
+		t.Run(name, func(t *testing.T) {
+			dsn := fresh(t)
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					db, err := sink.Open(dsn, sink.Options{})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer db.Close()
+					if err := db.Migrate(context.Background()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// MySQL rounds a time that has more digits than its column, up into the future.
+func TestWrite_cutsTheTimeToTheColumn(t *testing.T) {
+	dsn := decnet(t)
+	db, err := sink.Open(dsn, sink.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	sink.SetNow(db, time.Date(2026, 2, 3, 4, 5, 59, 999_999_900, time.UTC))
+	if err := db.CreateAttackers(t.Context(), []ttp.Attacker{{UUID: attacker, Address: "198.51.100.7"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, db, tagged("a", 1))
+	var at string
+	if err := raw(t, dsn).QueryRow("SELECT CAST(created_at AS CHAR) FROM ttp_tag").Scan(&at); err != nil || at != "2026-02-03 04:05:59" {
+		t.Errorf("created_at is %q, %v", at, err)
+	}
+}
+
+// raw opens a MySQL database beside the sink.
+func raw(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", testdb.DriverDSN(t, dsn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// Connections that an administrator kills are replaced; what was under way
+// fails whole and succeeds when it is tried again.
+func TestWrite_survivesKilledConnections(t *testing.T) {
+	dsn := testdb.MySQL(t)
+	db, err := sink.Open(dsn, sink.Options{Announce: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.CreateAttackers(t.Context(), []ttp.Attacker{{UUID: attacker, Address: "198.51.100.7"}}); err != nil {
+		t.Fatal(err)
+	}
+	admin := raw(t, dsn)
+	done := make(chan struct{}) // closed when the writes are through
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				killOthers(admin)
+			}
+		}
+	}()
+	inserted := 0
+	for i := range 20 {
+		for {
+			w, err := db.Write(t.Context(), []ttp.Tagged{tagged(fmt.Sprint(i), 50)})
+			if err == nil {
+				inserted += w.Inserted + w.Duplicates
+				break
+			}
+			if class, _ := sink.Explain(err); class != "connection" {
+				t.Fatalf("class %s: %v", class, err)
+			}
+		}
+	}
+	close(done)
+	if inserted != 20*50 {
+		t.Errorf("%d tags stored, want 1000", inserted)
+	}
+}
+
+func killOthers(admin *sql.DB) {
+	rows, err := admin.Query("SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")
+	if err != nil {
+		return // the administrator's own connection is one of those killed
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if rows.Scan(&id) == nil {
+			_, _ = admin.Exec("KILL CONNECTION ?", id) // gone already is as good
+		}
+	}
+	_ = rows.Err() // the next round asks again
+}
+
+func TestExplain_classifiesByNumber(t *testing.T) {
+	for number, want := range map[uint16]string{
+		1045: "access", 1142: "access", 1290: "readonly", 1836: "readonly", 1213: "conflict", 1205: "conflict",
+		1146: "schema", 1054: "schema", 1452: "orphan", 1406: "row", 4025: "row", 3819: "row", 1114: "full",
+		2013: "connection", 1053: "connection", 9999: "other",
+	} {
+		class, hint := sink.Explain(fmt.Errorf("wrapped: %w", &mysql.MySQLError{Number: number}))
+		if class != want || hint == "" {
+			t.Errorf("%d is %q (%s), want %q", number, class, hint, want)
+		}
+	}
+}

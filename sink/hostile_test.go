@@ -158,7 +158,7 @@ func TestMigrate_severalAtOnce(t *testing.T) {
 
 // MySQL rounds a time that has more digits than its column, up into the future.
 func TestWrite_cutsTheTimeToTheColumn(t *testing.T) {
-	dsn := decnet(t)
+	dsn := testdb.DECNET(t)
 	db, err := sink.Open(dsn, sink.Options{})
 	if err != nil {
 		t.Fatal(err)

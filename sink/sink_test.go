@@ -17,25 +17,7 @@ import (
 var databases = map[string]func(t testing.TB) string{
 	"mariadb": testdb.MySQL,
 	"sqlite":  testdb.SQLite,
-	"decnet":  decnet,
-}
-
-// decnet makes a database whose tables are as DECNET makes them: wide keys,
-// folding collations, whole seconds, single precision.
-func decnet(t testing.TB) string {
-	dsn := testdb.MySQL(t)
-	testdb.Exec(t, dsn,
-		`CREATE TABLE attacker_identities (uuid VARCHAR(255) NOT NULL PRIMARY KEY, schema_version INT NOT NULL, campaign_id VARCHAR(255), merged_into_uuid VARCHAR(255),
-			first_seen_at DATETIME, last_seen_at DATETIME, created_at DATETIME NOT NULL, updated_at DATETIME NOT NULL, observation_count INT NOT NULL) CHARACTER SET latin1`,
-		`CREATE TABLE attackers (uuid VARCHAR(255) NOT NULL PRIMARY KEY, ip VARCHAR(255) NOT NULL, identity_id VARCHAR(255), first_seen DATETIME NOT NULL, last_seen DATETIME NOT NULL,
-			updated_at DATETIME NOT NULL, event_count INT NOT NULL, services MEDIUMTEXT NOT NULL, commands MEDIUMTEXT NOT NULL, is_traversal TINYINT(1) NOT NULL, KEY (ip)) CHARACTER SET latin1`,
-		`CREATE TABLE ttp_tag (uuid VARCHAR(255) NOT NULL PRIMARY KEY, source_kind VARCHAR(255) NOT NULL, source_id VARCHAR(255) NOT NULL, attacker_uuid VARCHAR(255), identity_uuid VARCHAR(255),
-			session_id VARCHAR(255), decky_id VARCHAR(255), tactic VARCHAR(255) NOT NULL, technique_id VARCHAR(255) NOT NULL, sub_technique_id VARCHAR(255), confidence FLOAT NOT NULL,
-			rule_id VARCHAR(255) NOT NULL, rule_version INT NOT NULL, evidence JSON NOT NULL, attack_release VARCHAR(255) NOT NULL, mitre_url VARCHAR(255), created_at DATETIME NOT NULL,
-			FOREIGN KEY (attacker_uuid) REFERENCES attackers (uuid) ON DELETE CASCADE, FOREIGN KEY (identity_uuid) REFERENCES attacker_identities (uuid) ON DELETE CASCADE,
-			CONSTRAINT ttp_tag_has_anchor CHECK (attacker_uuid IS NOT NULL OR identity_uuid IS NOT NULL),
-			CONSTRAINT ttp_tag_confidence_range CHECK (confidence >= 0 AND confidence <= 1)) CHARACTER SET latin1`)
-	return dsn
+	"decnet":  testdb.DECNET,
 }
 
 func onEach(t *testing.T, test func(t *testing.T, db *sink.DB)) {
@@ -147,7 +129,7 @@ func TestWrite_setsBadRowsApart(t *testing.T) {
 }
 
 func TestWrite_tooLongForTheColumnIsRefusedNotCut(t *testing.T) {
-	for name, fresh := range map[string]func(testing.TB) string{"mariadb": testdb.MySQL, "decnet": decnet} {
+	for name, fresh := range map[string]func(testing.TB) string{"mariadb": testdb.MySQL, "decnet": testdb.DECNET} {
 		t.Run(name, func(t *testing.T) {
 			db, err := sink.Open(fresh(t), sink.Options{})
 			if err != nil {

@@ -4,6 +4,7 @@ package testdb
 
 import (
 	"database/sql"
+	_ "embed" // decnet.sql
 	"fmt"
 	"net"
 	"net/url"
@@ -49,6 +50,22 @@ func SQLite(t testing.TB) (dsn string) {
 	t.Helper()
 	return "sqlite://" + filepath.Join(t.TempDir(), "ttp.db")
 }
+
+// DECNET returns the address of a database with the empty tables of a DECNET
+// master, none of which the worker may alter. It is dropped when the test ends.
+func DECNET(t testing.TB) (dsn string) {
+	t.Helper()
+	dsn = MySQL(t)
+	for table := range strings.SplitSeq(decnet, ";\n") {
+		if strings.TrimSpace(table) != "" {
+			Exec(t, dsn, table)
+		}
+	}
+	return dsn
+}
+
+//go:embed decnet.sql
+var decnet string
 
 // Exec runs statements on the database at dsn.
 func Exec(t testing.TB, dsn string, statements ...string) {

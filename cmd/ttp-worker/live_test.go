@@ -22,17 +22,17 @@ type harness struct {
 	stop func()
 }
 
-func startLive(t *testing.T, dsn string) *harness {
+func startLive(t *testing.T, dsn string, log *zap.Logger) *harness {
 	t.Helper()
 	o := &runOptions{
 		embedded: t.TempDir(), db: dsn, rules: []string{"builtin"}, unknownAttacker: "create", provision: true, migrate: true, lanes: 2, prefix: "hp.",
 	}
-	l, err := newLive(t.Context(), o, zap.NewNop())
+	l, err := newLive(t.Context(), o, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.close)
-	if err := l.prepare(t.Context(), o, zap.NewNop()); err != nil {
+	if err := l.prepare(t.Context(), o, log); err != nil {
 		t.Fatal(err)
 	}
 	h := &harness{live: l, seen: make(map[string][]ttp.Envelope)}
@@ -102,7 +102,7 @@ const sessionEnded = `{"v":1,"payload":{"session_id":"S","attacker_uuid":null,"a
 func TestLive_tagsStoresAndAnnouncesOnce(t *testing.T) {
 	for name, dsn := range map[string]func(testing.TB) string{"mariadb": testdb.MySQL, "sqlite": testdb.SQLite} {
 		t.Run(name, func(t *testing.T) {
-			h := startLive(t, dsn(t))
+			h := startLive(t, dsn(t), zap.NewNop())
 			h.publish(t, "attacker.session.ended", sessionEnded)
 			until(t, "ttp.tagged and ttp.rule.fired.T1003", func() bool { return h.count("ttp.tagged") == 1 && h.count("ttp.rule.fired.T1003") == 1 })
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // MySQL returns the address of an empty database that is dropped when the test
@@ -79,6 +80,38 @@ func Exec(t testing.TB, dsn string, statements ...string) {
 			t.Fatalf("%.80s: %v", s, err)
 		}
 	}
+}
+
+// Query returns the first column of what a query finds, on MySQL or SQLite.
+func Query(t testing.TB, dsn, query string) (values []string) {
+	t.Helper()
+	driver, name := "mysql", ""
+	if path, ok := strings.CutPrefix(dsn, "sqlite://"); ok {
+		driver, name = "sqlite", path
+	} else {
+		name = DriverDSN(t, dsn)
+	}
+	db, err := sql.Open(driver, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v string
+		if err := rows.Scan(&v); err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, v)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return values
 }
 
 func exec1(u *url.URL, statement string) error {

@@ -17,9 +17,14 @@ import (
 // definitions reads the rules of testdata without compiling them.
 func definitions(t testing.TB) []*definition {
 	t.Helper()
-	l := loader{first: make(map[string]string)}
-	l.source(Source{"testdata", os.DirFS("testdata")})
-	return l.rules
+	src := Source{"testdata", os.DirFS("testdata")}
+	names, _ := src.Files()
+	var files []*File
+	for _, name := range names {
+		files = append(files, src.Read(name))
+	}
+	rules, _ := unique(files)
+	return rules
 }
 
 func corpus(t testing.TB) []string {

@@ -2,12 +2,14 @@ package rule
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -16,50 +18,66 @@ import (
 // maxFile bounds the size of a rule file, in bytes.
 const maxFile = 4 << 20
 
-// loader reads rule files and remembers what went wrong.
-type loader struct {
+// File is one rule file, read and parsed. It never changes, and any number of
+// sets may be compiled of it.
+type File struct {
+	Name     string // source and path, for messages
 	rules    []*definition
 	problems []Problem
-	first    map[string]string // rule id to the file it was in
 }
 
-func (l *loader) problem(file, rule, field string, err error) {
-	l.problems = append(l.problems, Problem{File: file, Rule: rule, Field: field, Err: err})
+// Problems returns what is wrong with the file, or with rules in it, by itself.
+// That an id is taken by another file shows only when files are compiled.
+func (f *File) Problems() []Problem { return slices.Clone(f.problems) }
+
+func (f *File) problem(rule, field string, err error) {
+	f.problems = append(f.problems, Problem{File: f.Name, Rule: rule, Field: field, Err: err})
 }
 
-func (l *loader) source(src Source) {
-	err := fs.WalkDir(src.FS, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			l.problem(path.Join(src.Name, name), "", "", fmt.Errorf("read rules: %w", err))
-			return nil
-		}
-		if ext := path.Ext(name); !entry.IsDir() && (ext == ".yml" || ext == ".yaml") {
-			l.file(src, name)
+// Files returns the paths of the rule files of src, sorted. What is hidden, a
+// name that begins with a dot, is none: editors and version control keep their
+// own things under such names. Directories that cannot be read are problems.
+func (src Source) Files() (names []string, problems []Problem) {
+	_ = fs.WalkDir(src.FS, ".", func(name string, entry fs.DirEntry, err error) error { // it has no error of its own
+		switch {
+		case err != nil:
+			problems = append(problems, Problem{File: path.Join(src.Name, name), Err: fmt.Errorf("read rules: %w", err)})
+		case name != "." && strings.HasPrefix(entry.Name(), "."):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+		case !entry.IsDir() && isRuleFile(name):
+			names = append(names, name)
 		}
 		return nil
 	})
-	if err != nil {
-		l.problem(src.Name, "", "", fmt.Errorf("read rules: %w", err))
-	}
+	return names, problems
 }
 
-func (l *loader) file(src Source, name string) {
-	file := path.Join(src.Name, name)
+func isRuleFile(name string) bool {
+	ext := path.Ext(name)
+	return ext == ".yml" || ext == ".yaml"
+}
+
+// Read reads the rule file at a path that [Source.Files] returned. One that
+// cannot be read is a file with a problem.
+func (src Source) Read(name string) *File {
+	f := &File{Name: path.Join(src.Name, name)}
 	data, err := readFile(src.FS, name)
 	if err != nil {
-		l.problem(file, "", "", fmt.Errorf("read rule file: %w", err))
-		return
+		f.problem("", "", fmt.Errorf("read rule file: %w", err))
+		return f
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
 		if err := dec.Decode(&doc); err != nil {
 			if !errors.Is(err, io.EOF) {
-				l.problem(file, "", "", fmt.Errorf("read rule file: %w", err))
+				f.problem("", "", fmt.Errorf("read rule file: %w", err))
 			}
-			return
+			return f
 		}
-		l.document(file, &doc)
+		f.document(&doc)
 	}
 }
 
@@ -78,17 +96,17 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 
 // document reads one rule. Decoding it into values first refuses what a walk
 // over the nodes would trip over: aliases that lead in circles or multiply.
-func (l *loader) document(file string, doc *yaml.Node) {
+func (f *File) document(doc *yaml.Node) {
 	if len(doc.Content) == 0 || resolve(doc.Content[0]).ShortTag() == "!!null" {
 		return
 	}
 	root := resolve(doc.Content[0])
 	var values map[string]any
 	if err := doc.Decode(&values); err != nil {
-		l.problem(file, "", "", fmt.Errorf("line %d: %w", root.Line, err))
+		f.problem("", "", fmt.Errorf("line %d: %w", root.Line, err))
 		return
 	}
-	d := &definition{Info: Info{File: file, Status: Loaded}}
+	d := &definition{Info: Info{File: f.Name, Status: Loaded, Digest: digest(values)}}
 	var err error
 	switch {
 	case has(values, "rule_id") || has(values, "match"):
@@ -101,7 +119,7 @@ func (l *loader) document(file string, doc *yaml.Node) {
 	default:
 		err = errors.New("neither a DECNET rule (rule_id, match) nor a Sigma rule (detection, logsource)")
 	}
-	l.add(d, err)
+	f.add(d, err)
 }
 
 func has(values map[string]any, name string) bool {
@@ -109,26 +127,52 @@ func has(values map[string]any, name string) bool {
 	return ok
 }
 
-func (l *loader) add(d *definition, err error) {
-	if earlier, taken := l.first[d.ID]; err == nil && taken {
-		err = faultf(d.idKey(), "the id is taken by a rule in %s", earlier)
+// digest tells definitions apart. Printing a map sorts its keys.
+func digest(values map[string]any) string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%#v", values)))
+}
+
+func (f *File) add(d *definition, err error) {
+	if err != nil {
+		f.problems = append(f.problems, d.refuse(err))
 	}
-	if err == nil {
-		l.first[d.ID] = d.File
-		l.rules = append(l.rules, d)
-		return
-	}
+	f.rules = append(f.rules, d)
+}
+
+// refuse takes d out of use and says why.
+func (d *definition) refuse(err error) Problem {
 	field := ""
 	var f *fault
 	if errors.As(err, &f) {
 		field, err = f.field, f.err
 	}
-	l.problem(d.File, d.ID, field, err)
 	d.Status, d.Reason = Refused, err.Error()
 	if field != "" {
 		d.Reason = field + ": " + d.Reason
 	}
-	l.rules = append(l.rules, d)
+	return Problem{File: d.File, Rule: d.ID, Field: field, Err: err}
+}
+
+// unique returns the rules of all files, and of two with the same id the
+// later one refused. They are copies, for compiling marks them.
+func unique(files []*File) (rules []*definition, problems []Problem) {
+	first := make(map[string]string) // rule id to the file it is in
+	for _, f := range files {
+		problems = append(problems, f.problems...)
+		for _, read := range f.rules {
+			d := *read
+			rules = append(rules, &d)
+			if d.Status == Refused {
+				continue
+			}
+			if earlier, taken := first[d.ID]; taken {
+				problems = append(problems, d.refuse(faultf(d.idKey(), "the id is taken by a rule in %s", earlier)))
+				continue
+			}
+			first[d.ID] = d.File
+		}
+	}
+	return rules, problems
 }
 
 func (d *definition) idKey() string {

@@ -77,6 +77,7 @@ type Info struct {
 	Reason string // why it is not loaded, "" if it is
 
 	File   string // source and path
+	Digest string // the same for the same definition, whatever its comments and layout
 	Format Format
 	Kinds  []ttp.Kind
 	Emits  []Emit
@@ -166,12 +167,26 @@ var _ tagger.Tagger = (*Set)(nil)
 // whole: good rules are in the set, and each bad one is a problem. Of two rules
 // with the same id the one read first counts, the other is a problem.
 func Load(o Options, sources ...Source) (*Set, []Problem) {
-	l := loader{first: make(map[string]string)}
+	var files []*File
+	var problems []Problem
 	for _, src := range sources {
-		l.source(src)
+		names, unread := src.Files()
+		problems = append(problems, unread...)
+		for _, name := range names {
+			files = append(files, src.Read(name))
+		}
 	}
-	slices.SortStableFunc(l.rules, func(a, b *definition) int { return cmp.Compare(a.ID, b.ID) })
-	return newSet(o, l.rules), l.problems
+	set, more := Compile(o, files...)
+	return set, append(problems, more...)
+}
+
+// Compile makes a set of files that were read before. It is [Load] without the
+// reading, which is most of the work: of rules that change file by file only
+// the changed file need be read again.
+func Compile(o Options, files ...*File) (*Set, []Problem) {
+	rules, problems := unique(files)
+	slices.SortStableFunc(rules, func(a, b *definition) int { return cmp.Compare(a.ID, b.ID) })
+	return newSet(o, rules), problems
 }
 
 func newSet(o Options, rules []*definition) *Set {

@@ -20,6 +20,11 @@ type Batch struct {
 	Bytes int           // of their data, the last message may exceed it; 0 means 1 MiB
 	Wait  time.Duration // since its first message; 0 means 250 ms
 	Gap   time.Duration // without a further message; 0 means 10 ms
+
+	// Waiting, if set, is called every few seconds while Fetch waits for
+	// messages, also for those that a server which is away keeps back. It
+	// tells a source that waits from one that hangs.
+	Waiting func()
 }
 
 // pullExpiry is how long a request for messages stays open. It is also how
@@ -64,6 +69,9 @@ func (b *Bus) NewSource(batch Batch) *Source {
 	batch.Bytes = cmp.Or(batch.Bytes, 1<<20)
 	batch.Wait = cmp.Or(batch.Wait, 250*time.Millisecond)
 	batch.Gap = cmp.Or(batch.Gap, 10*time.Millisecond)
+	if batch.Waiting == nil {
+		batch.Waiting = func() {}
+	}
 	return &Source{bus: b, batch: batch}
 }
 
@@ -80,6 +88,7 @@ func (s *Source) Fetch(ctx context.Context) ([]worker.Delivery, error) {
 // first waits for a message as long as it takes.
 func (s *Source) first(ctx context.Context) (worker.Delivery, error) {
 	for {
+		s.batch.Waiting()
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

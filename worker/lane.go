@@ -13,14 +13,18 @@ import (
 type lane struct {
 	*Worker
 	source Source
+	name   string
 	log    *zap.Logger
 }
 
 // run works until ctx ends and what is in hand is settled. hard outlives ctx;
 // when it ends, what is in hand is given up.
 func (l *lane) run(ctx, hard context.Context) {
+	defer l.Pulse.End(l.name)
 	for {
+		l.beat()
 		deliveries, err := l.source.Fetch(ctx)
+		l.beat()
 		if len(deliveries) > 0 {
 			l.process(ctx, hard, deliveries)
 		}
@@ -109,6 +113,7 @@ func (l *lane) untilStored(ctx, hard context.Context, b *batch) bool {
 }
 
 func (l *lane) attempt(ctx context.Context, b *batch) error {
+	l.beat()
 	ctx, cancel := context.WithTimeout(ctx, l.BatchTimeout)
 	defer cancel()
 	return b.store(ctx, l.Worker)

@@ -84,6 +84,7 @@ func (l *lane) retry(it *item, v verdict) {
 
 // reject stores a dead letter and only then ends the message for good.
 func (l *lane) reject(ctx context.Context, it *item, v verdict) {
+	l.beat()
 	d, meta := it.delivery, it.delivery.Meta()
 	fields := []zap.Field{
 		zap.String("reason", v.reason), zap.NamedError("cause", v.err), zap.String("subject", boundedSubject(d)), zap.String("stream", meta.Stream),

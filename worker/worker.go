@@ -98,6 +98,7 @@ type Worker struct {
 	Log     *zap.Logger // nil: none
 	Metrics *Metrics    // nil: not measured
 	Status  *Status     // nil: nobody asks
+	Pulse   *Pulse      // nil: nobody listens
 
 	// Explain, if set, says of a database error what class it is and what the
 	// operator can do.
@@ -133,6 +134,9 @@ func (w *Worker) setDefaults() {
 	if w.Status == nil {
 		w.Status = new(Status)
 	}
+	if w.Pulse == nil {
+		w.Pulse = new(Pulse)
+	}
 	if w.Explain == nil {
 		w.Explain = func(error) (string, string) { return "other", "" }
 	}
@@ -157,7 +161,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var lanes, helpers sync.WaitGroup
 	for i, source := range w.Sources {
-		l := &lane{Worker: w, source: source, log: w.Log.With(zap.Int("lane", i))}
+		l := &lane{Worker: w, source: source, name: LaneName(i), log: w.Log.With(zap.Int("lane", i))}
 		lanes.Go(func() { l.run(ctx, hard) })
 	}
 	stopHelpers, cancelHelpers := context.WithCancel(hard)

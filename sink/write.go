@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"ttp-worker/internal/failpoint"
 	"ttp-worker/ttp"
 )
 
@@ -194,12 +195,19 @@ func (w *writing) store(ctx context.Context, rows []row) (fresh []row, err error
 		return nil, nil
 	}
 	err = w.transact(ctx, func(tx *sql.Tx) error {
+		failpoint.Hit(failpoint.AfterBegin)
 		var err error
 		if fresh, err = w.insertFresh(ctx, tx, rows); err != nil || !w.announce {
 			return err
 		}
-		return w.enqueue(ctx, tx, w.announcements(fresh))
+		failpoint.Hit(failpoint.AfterInsert)
+		err = w.enqueue(ctx, tx, w.announcements(fresh))
+		failpoint.Hit(failpoint.AfterOutbox)
+		return err
 	})
+	if err == nil {
+		failpoint.Hit(failpoint.AfterCommit)
+	}
 	return fresh, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"ttp-worker/intake"
+	"ttp-worker/internal/failpoint"
 	"ttp-worker/ttp"
 )
 
@@ -113,6 +114,7 @@ func (b *batch) store(ctx context.Context, w *Worker) error {
 	if len(arrived) == 0 {
 		return nil
 	}
+	failpoint.Hit(failpoint.AfterTag)
 	written, err := w.Sink.Write(ctx, arrived)
 	if err != nil {
 		return err

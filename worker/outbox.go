@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ttp-worker/internal/failpoint"
 	"ttp-worker/ttp"
 )
 
@@ -23,7 +24,10 @@ func (w *Worker) publish(ctx context.Context, list []ttp.Announcement) (publishe
 		return 0, err
 	}
 	w.Metrics.Published.Add(float64(len(done)))
-	return len(done), errors.Join(err, w.Sink.Announced(ctx, done))
+	failpoint.Hit(failpoint.AfterPublish)
+	err = errors.Join(err, w.Sink.Announced(ctx, done))
+	failpoint.Hit(failpoint.AfterDelete)
+	return len(done), err
 }
 
 func idsOf(list []ttp.Announcement) []string {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"ttp-worker/internal/failpoint"
 )
 
 // settle ends every message of a stored batch. Acks come last, the last one of
@@ -26,6 +28,7 @@ func (l *lane) settle(ctx context.Context, b *batch) {
 	}
 	l.Metrics.inserted(b.inserted, b.duplicates)
 	l.ack(ctx, acks)
+	failpoint.Hit(failpoint.AfterAck)
 	l.Metrics.stage("settle", start)
 	l.Metrics.BatchMessages.Observe(float64(len(b.items)))
 }

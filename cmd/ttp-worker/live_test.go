@@ -168,6 +168,7 @@ func TestUsage(t *testing.T) {
 		"run on an agent":             {args: []string{"run"}, env: map[string]string{"DECNET_MODE": "agent"}, want: exitFailed},
 		"run on an agent, allowed":    {args: []string{"run", "--allow-agent"}, env: map[string]string{"DECNET_MODE": "agent"}, want: exitUsage},
 		"built-in rules":              {args: []string{"rules", "test"}},
+		"fail-point in a product":     {args: []string{"--help"}, env: map[string]string{"TTP_FAILPOINT": "after-commit=kill@1"}, want: exitUsage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for k, v := range c.env {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"ttp-worker/internal/failpoint"
 )
 
 // version is set by the linker.
@@ -34,6 +36,10 @@ func main() {
 func run(args []string) int {
 	ctx, stop := untilSignal()
 	defer stop()
+	if err := failpoint.Setup(); err != nil {
+		fmt.Fprintln(os.Stderr, "ttp-worker:", err)
+		return exitUsage
+	}
 	root := newRoot()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -15,6 +15,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 TESTFLAGS ?= -count=1
 FUZZTIME  ?= 10s
 BENCH     ?= .
+DATA      ?= ../shared/data
 
 DESTDIR ?=
 prefix  ?= /usr
@@ -61,6 +62,10 @@ bench: ## all benchmarks, or BENCH=regexp
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME (10s)
 	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: precision
+precision: ## score the rules on labelled data (DATA=../shared/data): a table and the worst ten of each kind
+	@go run ./internal/precision -data '$(DATA)'
 
 .PHONY: licenses
 licenses: ## dist/THIRD_PARTY_LICENSES, to go with the binary

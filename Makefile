@@ -15,6 +15,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 TESTFLAGS ?= -count=1
 FUZZTIME  ?= 10s
 BENCH     ?= .
+EVENTS    ?= 100000
+ROUNDS    ?= 1
+ONLY      ?=
 DATA      ?= ../shared/data
 
 DESTDIR ?=
@@ -58,6 +61,10 @@ fmt: .tools/stamp ## format all Go files
 .PHONY: bench
 bench: ## all benchmarks, or BENCH=regexp
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: bench-e2e
+bench-e2e: ## the worker between real servers, against a bare loop: EVENTS (100000), ROUNDS (1), ONLY
+	@go run ./internal/bench -events $(EVENTS) -rounds $(ROUNDS) -only '$(ONLY)'
 
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME (10s)

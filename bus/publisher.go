@@ -78,36 +78,36 @@ func (p *Publisher) depart(ctx context.Context, a *ttp.Announcement) flight {
 // tagged makes the ttp.tagged of a, with as much of it as fits.
 func (p *Publisher) tagged(a *ttp.Announcement) (*nats.Msg, error) {
 	room := p.bus.room()
-	for _, form := range []func(*ttp.Tagged) ([]byte, error){whole, withoutEvidence, uuidsOnly} {
-		payload, err := form(&a.Tagged)
-		if err != nil {
-			return nil, ttp.Permanent(fmt.Errorf("encode announcement %s: %w", a.ID, err))
-		}
-		if msg := p.bus.envelope(envelopeID(a.ID), tagged, payload); len(msg.Data) <= room {
+	for _, form := range []func(*ttp.Announcement) []byte{whole, withoutEvidence, uuidsOnly} {
+		if msg := p.bus.envelope(envelopeID(a.ID), tagged, form(a)); len(msg.Data) <= room {
 			return msg, nil
 		}
 	}
 	return nil, ttp.Permanent(fmt.Errorf("announcement %s of %d tags: %w", a.ID, len(a.Tags), nats.ErrMaxPayload))
 }
 
-func whole(t *ttp.Tagged) ([]byte, error) { return t.MarshalJSON() }
+func whole(a *ttp.Announcement) []byte {
+	if a.Payload != nil {
+		return a.Payload
+	}
+	return a.AppendJSON(nil)
+}
 
-func withoutEvidence(t *ttp.Tagged) ([]byte, error) {
-	lean := *t
-	lean.Tags = slices.Clone(t.Tags)
+func withoutEvidence(a *ttp.Announcement) []byte {
+	lean := a.Tagged
+	lean.Tags = slices.Clone(a.Tags)
 	for i := range lean.Tags {
 		lean.Tags[i].Evidence = nil
 	}
-	return lean.MarshalJSON()
+	return lean.AppendJSON(nil)
 }
 
-func uuidsOnly(t *ttp.Tagged) ([]byte, error) {
-	payload, err := withoutEvidence(t)
+func uuidsOnly(a *ttp.Announcement) []byte {
+	o, err := ttp.ParseObject(string(withoutEvidence(a)))
 	if err != nil {
-		return nil, err
+		panic(err) // it was written a moment ago
 	}
-	o, err := ttp.ParseObject(string(payload))
-	return o.Set("tags", "[]").AppendJSON(nil), err
+	return o.Set("tags", "[]").AppendJSON(nil)
 }
 
 // fired makes the ttp.rule.fired of a for one technique.

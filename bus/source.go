@@ -135,6 +135,14 @@ func (s *Source) soon(ctx context.Context, wait time.Duration) (worker.Delivery,
 	if s.pull == nil || wait <= 0 {
 		return nil, false
 	}
+	select {
+	case msg, ok := <-s.msgs: // no timer while they come in a row
+		if ok {
+			return s.take(msg), true
+		}
+		return nil, false
+	default:
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

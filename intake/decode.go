@@ -287,8 +287,10 @@ func stampIn(v ttp.Value) (stamp, bool) {
 	if err != nil || text[10] != 'T' && text[10] != ' ' && text[10] != 't' {
 		return stamp{}, false
 	}
-	if at, err := time.Parse(time.RFC3339Nano, second+text[len(secondLayout):]); err == nil {
-		return stamp{second, at.UTC()}, true
+	if rest := text[len(secondLayout):]; rest != "" {
+		if at, err := time.Parse(time.RFC3339Nano, second+rest); err == nil {
+			return stamp{second, at.UTC()}, true
+		}
 	}
 	return stamp{second, wall}, true
 }

@@ -40,7 +40,9 @@ func (w *writing) announcements(fresh []row) []ttp.Announcement {
 		}
 		for len(gained) > 0 {
 			arrived.Tags, gained = announceable(gained)
-			list = append(list, ttp.Announcement{ID: announcementID(arrived.Tags), Tagged: arrived})
+			a := ttp.Announcement{ID: announcementID(arrived.Tags), Tagged: arrived}
+			a.Payload = a.AppendJSON(nil)
+			list = append(list, a)
 		}
 	}
 	return list
@@ -70,37 +72,71 @@ func announcementID(tags []ttp.Tag) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// enqueue writes announcements to the outbox.
+// enqueue writes announcements to the outbox, as many in one row as fit into a
+// statement, and notes which row each is in.
 func (w *writing) enqueue(ctx context.Context, tx *sql.Tx, list []ttp.Announcement) error {
-	letters := make([]row, len(list))
-	for i, a := range list {
-		payload, err := json.Marshal(a.Tagged)
-		if err != nil {
-			return fmt.Errorf("write announcement: %w", err)
-		}
-		// Evidence may hold what a sensor sent, in UTF-8; the column is ASCII.
-		letters[i].values = []any{a.ID, asciiJSON(string(payload)), w.now}
-		letters[i].size = statementSize(letters[i].values)
-	}
 	before, behind := w.dialect.insert("ttp_outbox", "id", false)
-	for len(letters) > 0 {
-		n := w.fitting(letters)
-		args := make([]any, 0, 3*n)
-		for i := range letters[:n] {
-			args = append(args, letters[i].values...)
+	for len(list) > 0 {
+		n, payload := w.letter(list)
+		id := letterID(list[:n])
+		for i := range list[:n] {
+			list[i].Outbox = id
 		}
-		query := before + " (id, payload, created_at) VALUES " + strings.Repeat("(?, ?, ?), ", n-1) + "(?, ?, ?)" + behind
-		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
-			return fmt.Errorf("write announcement: %w", err)
+		if _, err := tx.ExecContext(ctx, before+" (id, payload, created_at) VALUES (?, ?, ?)"+behind, id, payload, w.now); err != nil {
+			return fmt.Errorf("write announcements: %w", err)
 		}
-		letters = letters[n:]
+		list = list[n:]
 	}
 	return nil
 }
 
-// Announced removes announcements that have been published from the outbox.
-func (d *DB) Announced(ctx context.Context, ids []string) error {
-	for chunk := range slices.Chunk(ids, maxRows) {
+// letter makes the payload of an outbox row, a JSON array, of the first n of
+// list, at least one.
+func (w *writing) letter(list []ttp.Announcement) (n int, payload string) {
+	var b strings.Builder
+	size := 0
+	for i := range list {
+		size += len(list[i].Payload) + 1
+	}
+	b.Grow(min(size, w.letterLimit()) + 1)
+	b.WriteByte('[')
+	for n < len(list) {
+		// Evidence may hold what a sensor sent, in UTF-8; the column is ASCII.
+		element := asciiJSON(string(list[n].Payload))
+		if n > 0 && b.Len()+len(element) > w.letterLimit() {
+			break
+		}
+		if n > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(element)
+		n++
+	}
+	b.WriteByte(']')
+	return n, b.String()
+}
+
+// letterLimit leaves room for quotes and backslashes, which are doubled in a
+// statement, and for a last announcement of the largest size.
+func (w *writing) letterLimit() int {
+	if w.packet > 0 {
+		return min(maxBytes, w.packet/4)
+	}
+	return maxBytes
+}
+
+func letterID(list []ttp.Announcement) string {
+	sum := sha256.New()
+	for i := range list {
+		sum.Write([]byte(list[i].ID))
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// Announced removes rows from the outbox, all announcements of which have been
+// published.
+func (d *DB) Announced(ctx context.Context, outbox []string) error {
+	for chunk := range slices.Chunk(outbox, maxRows) {
 		args := make([]any, len(chunk))
 		for i, id := range chunk {
 			args[i] = id
@@ -112,23 +148,26 @@ func (d *DB) Announced(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// Unannounced returns at most limit announcements that are older than age,
-// the oldest first. One that cannot be read is logged and left out.
+// Unannounced returns the announcements of at most limit rows of the outbox
+// that are older than age, the oldest first. A row has at most 1.5 MiB. One
+// that cannot be read is logged and left out.
 func (d *DB) Unannounced(ctx context.Context, age time.Duration, limit int) ([]ttp.Announcement, error) {
 	var list []ttp.Announcement
 	before := timeText(d.now().Add(-age), 6)
 	err := each(ctx, d.read, "SELECT id, payload FROM ttp_outbox WHERE created_at <= ? ORDER BY created_at, id LIMIT ?", []any{before, limit},
 		func(scan func(...any) error) error {
-			var a ttp.Announcement
-			var payload string
-			if err := scan(&a.ID, &payload); err != nil {
+			var id, payload string
+			if err := scan(&id, &payload); err != nil {
 				return err
 			}
-			if err := json.Unmarshal([]byte(payload), &a.Tagged); err != nil {
-				d.log.Error("announcement in ttp_outbox cannot be read; remove its row", zap.Error(err), zap.String("id", a.ID))
+			var letter []ttp.Tagged
+			if err := json.Unmarshal([]byte(payload), &letter); err != nil {
+				d.log.Error("announcements in ttp_outbox cannot be read; remove their row", zap.Error(err), zap.String("id", id))
 				return nil
 			}
-			list = append(list, a)
+			for _, t := range letter {
+				list = append(list, ttp.Announcement{ID: announcementID(t.Tags), Outbox: id, Tagged: t})
+			}
 			return nil
 		})
 	if err != nil {
@@ -137,7 +176,8 @@ func (d *DB) Unannounced(ctx context.Context, age time.Duration, limit int) ([]t
 	return list, nil
 }
 
-// OutboxStats returns how many announcements wait and the age of the oldest.
+// OutboxStats returns how many rows the outbox has, each of them the
+// announcements of one batch, and the age of the oldest.
 func (d *DB) OutboxStats(ctx context.Context) (rows int64, oldest time.Duration, err error) {
 	var first sql.NullString
 	err = d.read.QueryRowContext(ctx, "SELECT COUNT(*), CAST(MIN(created_at) AS CHAR) FROM ttp_outbox").Scan(&rows, &first)

@@ -11,6 +11,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,6 +36,7 @@ type DB struct {
 	announce bool
 	log      *zap.Logger
 	now      func() time.Time
+	repeats  atomic.Bool // the last batch held tags that were there already
 	schema   schema
 }
 

@@ -81,14 +81,14 @@ func TestWrite_storesOnceAndAnnouncesWhatIsNew(t *testing.T) {
 		if w.Inserted != 603 || w.Duplicates != 1 || len(w.Fresh) != 2 || len(w.Refused) != 0 {
 			t.Fatalf("first write: %d inserted, %d duplicates, %d announcements, refused %v", w.Inserted, w.Duplicates, len(w.Fresh), w.Refused)
 		}
-		if rows, _, err := db.OutboxStats(t.Context()); rows != 2 || err != nil {
+		if rows, _, err := db.OutboxStats(t.Context()); rows != 1 || err != nil {
 			t.Errorf("outbox: %d rows, %v", rows, err)
 		}
 		left := pending(t, db)
 		if len(left) != 2 || len(left[0].Tags)+len(left[1].Tags) != 603 {
 			t.Fatalf("outbox holds %d announcements", len(left))
 		}
-		if err := db.Announced(t.Context(), []string{left[0].ID, left[1].ID}); err != nil {
+		if err := db.Announced(t.Context(), []string{left[0].Outbox}); err != nil {
 			t.Fatal(err)
 		}
 		again := write(t, db, tagged("a", 4), tagged("b", 600))

@@ -58,7 +58,6 @@ func (d *DB) Write(ctx context.Context, batch []ttp.Tagged) (ttp.Written, error)
 func (w *writing) written(fresh []row) ttp.Written {
 	w.result.Inserted = len(fresh)
 	w.result.Duplicates = len(w.rows) - len(fresh)
-	w.result.Fresh = w.announcements(fresh)
 	stored := make(map[string]bool, len(w.rows))
 	for i := range w.rows {
 		stored[w.rows[i].tag.UUID] = true
@@ -96,6 +95,7 @@ type writing struct {
 	refused map[string]bool // uuids, since the last drop
 	packet  int
 	now     string
+	careful bool // ask what is there before inserting
 	result  ttp.Written
 }
 
@@ -110,7 +110,7 @@ func (d *DB) prepare(ctx context.Context, batch []ttp.Tagged) (*writing, error) 
 		return nil, err
 	}
 	now := d.now()
-	w := &writing{DB: d, batch: batch, packet: packet, now: timeText(now, 6), refused: make(map[string]bool)}
+	w := &writing{DB: d, batch: batch, packet: packet, now: timeText(now, 6), careful: d.repeats.Load(), refused: make(map[string]bool)}
 	created := timeText(now, table["created_at"].precision)
 	seen := make(map[string]bool)
 	for i := range batch {
@@ -191,6 +191,7 @@ func (w *writing) try(ctx context.Context, rows []row) error {
 
 // store inserts rows and announces what is new, in one transaction.
 func (w *writing) store(ctx context.Context, rows []row) (fresh []row, err error) {
+	w.result.Fresh = nil
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -201,7 +202,8 @@ func (w *writing) store(ctx context.Context, rows []row) (fresh []row, err error
 			return err
 		}
 		failpoint.Hit(failpoint.AfterInsert)
-		err = w.enqueue(ctx, tx, w.announcements(fresh))
+		w.result.Fresh = w.announcements(fresh)
+		err = w.enqueue(ctx, tx, w.result.Fresh)
 		failpoint.Hit(failpoint.AfterOutbox)
 		return err
 	})
@@ -218,6 +220,7 @@ func (w *writing) transact(ctx context.Context, do func(*sql.Tx) error) error {
 		if classify(err) != classConflict || attempt == maxConflicts || ctx.Err() != nil {
 			return err
 		}
+		w.careful = true
 	}
 }
 
@@ -243,13 +246,19 @@ func (w *writing) once(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 // insertFresh inserts the rows that are not there and returns them. That all
-// of them were inserted unchanged is certain: every warning is an error.
+// of them were inserted unchanged is certain: every warning is an error. As
+// most batches hold nothing that is there already, what is there is asked only
+// after inserting all has failed, or if it was so with the batch before.
 func (w *writing) insertFresh(ctx context.Context, tx *sql.Tx, rows []row) ([]row, error) {
-	there, err := w.present(ctx, tx, rows)
-	if err != nil {
-		return nil, err
+	fresh := rows
+	if w.careful {
+		there, err := w.present(ctx, tx, rows)
+		if err != nil {
+			return nil, err
+		}
+		w.repeats.Store(len(there) > 0)
+		fresh = slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return there[r.tag.UUID] })
 	}
-	fresh := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return there[r.tag.UUID] })
 	for rest := fresh; len(rest) > 0; {
 		n := w.fitting(rest)
 		if err := w.insertRows(ctx, tx, rest[:n]); err != nil {

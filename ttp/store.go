@@ -6,8 +6,10 @@ import "time"
 // published. ID is the same for the same tags, so that publishing it twice
 // under that message id announces it once.
 type Announcement struct {
-	ID string
+	ID     string
+	Outbox string // the row of the outbox that holds it, with others of its batch
 	Tagged
+	Payload []byte // the JSON of Tagged; nil: not made yet
 }
 
 // Written is what became of a batch.

@@ -74,10 +74,13 @@ func (t *Tagged) Techniques() []string {
 	return slices.Compact(ids)
 }
 
-// MarshalJSON writes the payload of ttp.tagged. The tags in it leave out what
-// they share with the event.
-func (t Tagged) MarshalJSON() ([]byte, error) {
-	dst := make([]byte, 0, 512*(1+len(t.Tags)))
+// MarshalJSON implements [json.Marshaler]; see [Tagged.AppendJSON].
+func (t Tagged) MarshalJSON() ([]byte, error) { return t.AppendJSON(nil), nil }
+
+// AppendJSON appends the payload of ttp.tagged to dst. The tags in it leave out
+// what they share with the event.
+func (t *Tagged) AppendJSON(dst []byte) []byte {
+	dst = slices.Grow(dst, 512*(1+len(t.Tags)))
 	dst = appendNullable(append(dst, '{'), "attacker_uuid", t.AttackerUUID)
 	dst = appendNullable(append(dst, ','), "identity_uuid", t.IdentityUUID)
 	dst = appendNullable(append(dst, ','), "session_id", t.SessionID)
@@ -98,7 +101,7 @@ func (t Tagged) MarshalJSON() ([]byte, error) {
 		dst = tag.Finding.appendTechnique(append(dst, ','))
 		dst = append(dst, '}')
 	}
-	return append(dst, ']', '}'), nil
+	return append(dst, ']', '}')
 }
 
 // taggedJSON mirrors what MarshalJSON writes, for reading it back.

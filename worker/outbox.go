@@ -20,13 +20,12 @@ func (w *Worker) publish(ctx context.Context, list []ttp.Announcement) (publishe
 		w.Log.Error("announcement given up: no server takes it; its tags are stored", zap.Error(err), zap.Int("announcements", len(list)-len(done)))
 		done, err = idsOf(list), nil
 	}
-	if len(done) == 0 {
-		return 0, err
-	}
 	w.Metrics.Published.Add(float64(len(done)))
 	failpoint.Hit(failpoint.AfterPublish)
-	err = errors.Join(err, w.Sink.Announced(ctx, done))
-	failpoint.Hit(failpoint.AfterDelete)
+	if rows := rowsOf(list, done); len(rows) > 0 {
+		err = errors.Join(err, w.Sink.Announced(ctx, rows))
+		failpoint.Hit(failpoint.AfterDelete)
+	}
 	return len(done), err
 }
 
@@ -38,8 +37,31 @@ func idsOf(list []ttp.Announcement) []string {
 	return ids
 }
 
-// sweepLimit is how many announcements are read at a time.
-const sweepLimit = 500
+// rowsOf returns the rows of the outbox all of whose announcements, which list
+// has, are done. Those of the others are published again, under the same ids.
+func rowsOf(list []ttp.Announcement, done []string) (rows []string) {
+	isDone := make(map[string]bool, len(done))
+	for _, id := range done {
+		isDone[id] = true
+	}
+	open := make(map[string]bool)
+	for i := range list {
+		if !isDone[list[i].ID] {
+			open[list[i].Outbox] = true
+		}
+	}
+	for i := range list {
+		if row := list[i].Outbox; !open[row] {
+			open[row] = true // once
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// sweepLimit is how many rows of the outbox are read at a time, of up to
+// 1.5 MiB each.
+const sweepLimit = 8
 
 // sweep publishes what was stored but not announced: at the start whatever is
 // there, later what is older than SweepAge. Several workers may do so at once;
@@ -80,7 +102,7 @@ func (w *Worker) sweepOnce(ctx context.Context, age time.Duration) {
 		if n > 0 {
 			w.Log.Info("announcements published from the outbox", zap.Int("announcements", n))
 		}
-		if err != nil || len(list) < sweepLimit {
+		if err != nil {
 			break
 		}
 	}

@@ -61,10 +61,12 @@ type Sink interface {
 	// apart, the others stored; an error means that nothing was.
 	Write(ctx context.Context, batch []ttp.Tagged) (ttp.Written, error)
 
-	// Announced forgets announcements that have been published.
-	Announced(ctx context.Context, ids []string) error
+	// Announced forgets rows of the outbox whose announcements have all been
+	// published.
+	Announced(ctx context.Context, outbox []string) error
 
-	// Unannounced returns stored announcements older than age, oldest first.
+	// Unannounced returns the announcements of at most limit rows of the outbox
+	// that are older than age, oldest first; those of a row all together.
 	Unannounced(ctx context.Context, age time.Duration, limit int) ([]ttp.Announcement, error)
 
 	// OutboxStats returns how many announcements wait and the age of the oldest.

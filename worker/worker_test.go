@@ -66,7 +66,7 @@ func (w *world) Write(_ context.Context, batch []ttp.Tagged) (out ttp.Written, e
 			continue
 		}
 		w.log = append(w.log, "stored "+b.SourceID)
-		out.Fresh = append(out.Fresh, ttp.Announcement{ID: b.SourceID, Tagged: b})
+		out.Fresh = append(out.Fresh, ttp.Announcement{ID: b.SourceID, Outbox: "row of " + b.SourceID, Tagged: b})
 	}
 	return out, nil
 }
@@ -161,7 +161,7 @@ func TestRun_endsEveryMessageAsItDeserves(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{
-			"stored good", "published good", "forgot [good]", "acked 1", "acked 2", "handed back 3",
+			"stored good", "published good", "forgot [row of good]", "acked 1", "acked 2", "handed back 3",
 			"dead letter 4 no-anchor", "ended 4", "dead letter 5 malformed", "ended 5", "dead letter 6 row-refused", "ended 6",
 		} {
 			if n := w.count(want); n != 1 {

@@ -1,0 +1,172 @@
+// Command bench measures the whole worker as a process, between a NATS server
+// and a database that are processes, too, and holds it against a bare loop that
+// does the least that could be called the same job.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"ttp-worker/internal/servers"
+	"ttp-worker/tagger/builtin"
+	"ttp-worker/tagger/rule"
+	"ttp-worker/tagger/shell"
+	"ttp-worker/ttp"
+)
+
+type options struct {
+	events, rounds int
+	only           string
+	corpus         string
+	keep           string
+}
+
+func main() {
+	var o options
+	var bare bareOptions
+	flag.IntVar(&o.events, "events", 100_000, "messages of a run")
+	flag.IntVar(&o.rounds, "rounds", 1, "how often everything is run; medians are printed")
+	flag.StringVar(&o.only, "only", "", "run only the scenarios whose name contains this")
+	flag.StringVar(&o.corpus, "corpus", "cmd/ttp-worker/demodata/honeypot-commands.jsonl", "commands: JSON lines with a member input")
+	flag.StringVar(&o.keep, "dir", "", "directory of servers and logs, kept; empty means a temporary one")
+	flag.StringVar(&bare.nats, "bare-nats", "", "be the bare loop: on this server")
+	flag.StringVar(&bare.db, "bare-db", "", "and this database")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	work := o.run
+	if bare.nats != "" {
+		work = bare.run
+	}
+	if err := work(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// scenario is one line of the table.
+type scenario struct {
+	name      string
+	contender string // "worker", or "bare"
+	db        string // "mariadb", or "sqlite" with the bus inside the worker
+	lanes     int
+	workers   int
+	mix       mix
+	rules     int  // as many rules as the built-in pack has, times this
+	again     bool // the same events were there before
+}
+
+// scenarios are what is run, in this order. Bare loop and worker take turns,
+// so that a slow minute of the machine is not one contender's.
+func scenarios() []scenario {
+	list := []scenario{}
+	for _, m := range []mix{real, sparse, usual, dense, sessions} {
+		list = append(list,
+			scenario{name: "bare loop, " + m.name, contender: "bare", db: "mariadb", mix: m},
+			scenario{name: "worker, " + m.name, contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: m, rules: 1})
+	}
+	for _, lanes := range []int{1, 4} {
+		list = append(list, scenario{name: fmt.Sprintf("worker, %s, %d lanes", usual.name, lanes), contender: "worker", db: "mariadb", lanes: lanes, workers: 1, mix: usual, rules: 1})
+	}
+	list = append(list,
+		scenario{name: "two workers, " + usual.name, contender: "worker", db: "mariadb", lanes: 1, workers: 2, mix: usual, rules: 1},
+		scenario{name: "worker, duplicates only", contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: usual, rules: 1, again: true},
+	)
+	for _, times := range []int{4, 16} {
+		list = append(list, scenario{name: fmt.Sprintf("worker, %s, %d× the rules", real.name, times), contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: real, rules: times})
+	}
+	return append(list, scenario{name: "worker, SQLite embedded, " + real.name, contender: "worker", db: "sqlite", lanes: 2, workers: 1, mix: real, rules: 1})
+}
+
+func (o *options) run(ctx context.Context) error {
+	dir := o.keep
+	if dir == "" {
+		temp, err := os.MkdirTemp("", "ttp-bench-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temp)
+		dir = temp
+	}
+	r := &rig{dir: dir, events: o.events}
+	defer r.close()
+	var err error
+	if r.corpus, err = readCorpus(o.corpus); err != nil {
+		return err
+	}
+	if r.tags, err = countTagsOf(ctx, r.corpus); err != nil {
+		return err
+	}
+	if err := r.build(ctx); err != nil {
+		return err
+	}
+	table := newTable(os.Stdout, o.events)
+	for round := range o.rounds {
+		for _, s := range scenarios() {
+			if !strings.Contains(s.name, o.only) {
+				continue
+			}
+			m, err := r.measure(ctx, s)
+			if err != nil {
+				return fmt.Errorf("%s: %w (logs are in %s with -dir)", s.name, err, dir)
+			}
+			fmt.Fprintf(os.Stderr, "round %d: %-45s %8.0f events/s\n", round+1, s.name, m.rate())
+			table.add(s, m)
+		}
+		if strings.Contains("latency", o.only) || o.only == "" {
+			if err := r.latencies(ctx, table); err != nil {
+				return fmt.Errorf("latency: %w", err)
+			}
+		}
+	}
+	table.print()
+	return nil
+}
+
+// build makes the programs and writes the rules.
+func (r *rig) build(ctx context.Context) error {
+	r.worker, r.natsServer = filepath.Join(r.dir, "ttp-worker"), filepath.Join(r.dir, "nats-server")
+	if err := servers.Build(ctx, r.worker, "ttp-worker/cmd/ttp-worker", "-trimpath", "-ldflags", "-s -w"); err != nil {
+		return err
+	}
+	if err := servers.Build(ctx, r.natsServer, servers.NATSPackage); err != nil {
+		return err
+	}
+	for _, n := range []int{4, 16} {
+		if err := writeFiller(filepath.Join(r.dir, fmt.Sprintf("rules-%d", n)), n-1); err != nil {
+			return err
+		}
+	}
+	return writeMarkers(filepath.Join(r.dir, "rules-marked"))
+}
+
+// countTagsOf returns how many tags the built-in rules give each line.
+func countTagsOf(ctx context.Context, lines []string) ([]int, error) {
+	expand := func(line string) []shell.Command { commands, _ := shell.Parse(line); return commands }
+	set, _ := rule.Load(rule.Options{Expand: expand}, rule.Source{Name: "builtin", FS: builtin.FS})
+	counts := make([]int, len(lines))
+	for i, line := range lines {
+		found, err := set.Tag(ctx, &ttp.Event{Kind: ttp.Command, Payload: ttp.Object{{Name: "command_text", Value: ttp.Quote(line)}}})
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			if f.Confidence >= ttp.MinConfidence {
+				counts[i]++
+			}
+		}
+	}
+	return counts, nil
+}
+
+func median[T int64 | float64](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}

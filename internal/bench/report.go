@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// table collects what was measured and prints the medians.
+type table struct {
+	out     io.Writer
+	events  int
+	order   []string
+	runs    map[string][]measurement
+	waits   []string
+	samples map[string][]float64
+}
+
+func newTable(out io.Writer, events int) *table {
+	return &table{out: out, events: events, runs: make(map[string][]measurement), samples: make(map[string][]float64)}
+}
+
+func (t *table) add(s scenario, m measurement) {
+	if t.runs[s.name] == nil {
+		t.order = append(t.order, s.name)
+	}
+	t.runs[s.name] = append(t.runs[s.name], m)
+}
+
+func (t *table) latency(name string, ms []float64) {
+	if t.samples[name] == nil {
+		t.waits = append(t.waits, name)
+	}
+	t.samples[name] = append(t.samples[name], ms...)
+}
+
+// rateOf is the median rate of a scenario so far, 0 if it has not run.
+func (t *table) rateOf(name string) float64 {
+	if len(t.runs[name]) == 0 {
+		return 0
+	}
+	return median(each(t.runs[name], measurement.rate))
+}
+
+func each[T any](runs []measurement, of func(measurement) T) []T {
+	values := make([]T, len(runs))
+	for i, m := range runs {
+		values[i] = of(m)
+	}
+	return values
+}
+
+func (t *table) print() {
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "run of %d events\tevents/s\ttags/s\tof bare\tCPU µs/event\tNATS\tdatabase\tpeak MiB\t\n", t.events)
+	bare := 0.0
+	for _, name := range t.order {
+		runs := t.runs[name]
+		rate := t.rateOf(name)
+		ratio := ""
+		if len(name) > 4 && name[:4] == "bare" {
+			bare = rate
+		} else if bare > 0 {
+			ratio = fmt.Sprintf("%.2f", rate/bare)
+		}
+		perEvent := func(of func(measurement) time.Duration) float64 {
+			return median(each(runs, func(m measurement) float64 { return of(m).Seconds() * 1e6 / float64(m.events) }))
+		}
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%s\t%.1f\t%.1f\t%.1f\t%d\t\n", name, rate,
+			median(each(runs, func(m measurement) float64 { return float64(m.tags) / m.elapsed.Seconds() })), ratio,
+			perEvent(func(m measurement) time.Duration { return m.contenderCPU }),
+			perEvent(func(m measurement) time.Duration { return m.natsCPU }),
+			perEvent(func(m measurement) time.Duration { return m.dbCPU }),
+			median(each(runs, func(m measurement) int64 { return m.peakMemory }))>>20)
+	}
+	_ = w.Flush() // to a terminal or a file; there is nobody to tell
+	for _, name := range t.waits {
+		ms := slices.Sorted(slices.Values(t.samples[name]))
+		if len(ms) > 0 {
+			fmt.Fprintf(t.out, "publish to ttp.tagged, %s: p50 %.1f ms, p99 %.1f ms, of %d\n", name, ms[len(ms)/2], ms[len(ms)*99/100], len(ms))
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package servers
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Server is a NATS or MariaDB process that can be ended and started again on
+// the same port and the same data.
+type Server struct {
+	*Process
+	Port int
+	Args []string
+
+	binary string
+	dir    string
+	ready  func() error // nil once it answers
+}
+
+const startWithin = 30 * time.Second
+
+// Addr is where the server listens, host:port.
+func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
+
+// Start runs the server and returns when it answers. Its output goes to a file
+// beside its directory.
+func (s *Server) Start() (err error) {
+	if s.Process, err = Spawn(s.dir+".log", nil, s.binary, s.Args...); err != nil {
+		return err
+	}
+	return Eventually(startWithin, func() error {
+		if s.Ended() {
+			return fmt.Errorf("%s has ended, see %s", filepath.Base(s.binary), s.Log)
+		}
+		return s.ready()
+	})
+}
+
+// Build makes a program, out, of a package of this module or of one that it
+// depends on.
+func Build(ctx context.Context, out, pkg string, flags ...string) error {
+	args := append([]string{"build", "-o", out}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w: %s", pkg, err, text)
+	}
+	return nil
+}
+
+// NATSPackage is the program that [NewNATS] runs.
+const NATSPackage = "github.com/nats-io/nats-server/v2"
+
+// NewNATS describes a NATS server with JetStream. more is appended to its
+// configuration, in which sync is when messages reach the disk: "always" or a
+// duration.
+func NewNATS(binary, dir string, port int, sync, more string) (*Server, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	conf := filepath.Join(dir, "nats.conf")
+	text := fmt.Sprintf("server_name: n%d\nlisten: 127.0.0.1:%d\nmax_payload: 8MB\njetstream { store_dir: %q, sync_interval: %s }\n%s",
+		port, port, filepath.Join(dir, "store"), sync, more)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	s := &Server{binary: binary, dir: dir, Port: port, Args: []string{"-c", conf}}
+	s.ready = func() error {
+		conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+	return s, nil
+}
+
+// NewMariaDB describes a MariaDB server without accounts: anybody on this host
+// may do everything. options are added to its command line.
+func NewMariaDB(dir string, port int, options ...string) (*Server, error) {
+	binary, err := find("mariadbd", "mysqld")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &Server{binary: binary, dir: dir, Port: port}
+	s.Args = append([]string{
+		"--no-defaults", "--datadir=" + dir, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
+		fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1", "--skip-networking=0", "--skip-grant-tables",
+		"--character-set-server=utf8mb4", "--skip-name-resolve",
+	}, options...)
+	if os.Geteuid() == 0 {
+		s.Args = append(s.Args, "--user=root")
+	}
+	s.ready = func() error {
+		db, err := s.Open("")
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		return db.Ping()
+	}
+	return s, nil
+}
+
+// Open connects to a database of a MariaDB server; "" is none.
+func (s *Server) Open(database string) (*sql.DB, error) {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", s.Addr(), "root", database
+	cfg.InterpolateParams, cfg.Logger = true, &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// find looks for a program also where Debian keeps those of administrators.
+func find(names ...string) (string, error) {
+	for _, name := range names {
+		for _, path := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name} {
+			if found, err := exec.LookPath(path); err == nil {
+				return found, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no %s: run make deps, or apt-get install mariadb-server-core", strings.Join(names, " or "))
+}

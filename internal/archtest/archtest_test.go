@@ -22,7 +22,15 @@ const module = "ttp-worker"
 
 // testOnly are packages for tests alone: nothing of the product may import
 // them, and they may import any dependency.
-var testOnly = []string{"internal/archtest", "internal/testdb", "sink/sinktest", "internal/embedded/natstest", "internal/servers", "internal/bench"}
+var testOnly = []string{
+	"internal/archtest",
+	"internal/bench",
+	"internal/corpus",
+	"internal/embedded/natstest",
+	"internal/servers",
+	"internal/testdb",
+	"sink/sinktest",
+}
 
 // coming are packages that the table names and that need not be there yet.
 var coming []string

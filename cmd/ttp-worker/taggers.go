@@ -38,13 +38,8 @@ func loadRules(dirs []string) (*rule.Set, []rule.Problem, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, nil, usageError{err}
 	}
-	set, problems := rule.Load(rule.Options{Expand: expand, Memo: memoSize}, sources...)
+	set, problems := rule.Load(rule.Options{Expand: shell.Expander, Memo: memoSize}, sources...)
 	return set, problems, nil
-}
-
-func expand(line string) []shell.Command {
-	commands, _ := shell.Parse(line)
-	return commands
 }
 
 // newTagger wires the taggers: who looks at what.

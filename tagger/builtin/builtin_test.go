@@ -19,8 +19,7 @@ import (
 
 // loaded is read only, and loading takes a while.
 var loaded = sync.OnceValues(func() (*rule.Set, []rule.Problem) {
-	expand := func(line string) []shell.Command { commands, _ := shell.Parse(line); return commands }
-	return rule.Load(rule.Options{Expand: expand}, rule.Source{Name: "builtin", FS: builtin.FS})
+	return rule.Load(rule.Options{Expand: shell.Expander}, rule.Source{Name: "builtin", FS: builtin.FS})
 })
 
 func load(tb testing.TB) *rule.Set {

@@ -54,14 +54,16 @@ func split(line string) []shell.Command {
 	return list
 }
 
+func splitter() func(string) []shell.Command { return split }
+
 // FuzzEngineAgreesWithOracle holds the engine, with and without a memo, against
 // an evaluator that has no index.
 func FuzzEngineAgreesWithOracle(f *testing.F) {
 	rules := definitions(f)
 	slices.SortStableFunc(rules, func(a, b *definition) int { return strings.Compare(a.ID, b.ID) })
 	sets := map[string]*Set{
-		"":      newSet(Options{Expand: split}, rules),
-		" memo": newSet(Options{Expand: split, Memo: 64}, rules),
+		"":      newSet(Options{Expand: splitter}, rules),
+		" memo": newSet(Options{Expand: splitter, Memo: 64}, rules),
 	}
 	for _, line := range corpus(f) {
 		f.Add(line, "root", "/../../x")
@@ -113,7 +115,7 @@ func FuzzLoad(f *testing.F) {
 		if len(text) > 4096 {
 			return
 		}
-		set, problems := loadText(Options{Expand: split}, text)
+		set, problems := loadText(Options{Expand: splitter}, text)
 		for _, p := range problems {
 			if p.Error() == "" {
 				t.Error("a problem without a text")
@@ -148,9 +150,11 @@ func TestEventWithoutAFindingAllocatesNothing(t *testing.T) {
 func TestRememberedOutcomeDependsOnAllThatRulesRead(t *testing.T) {
 	t.Parallel()
 	calls := 0
-	set := bundled(t, Options{Memo: 8, Expand: func(line string) []shell.Command {
-		calls++
-		return split(line)
+	set := bundled(t, Options{Memo: 8, Expand: func() func(string) []shell.Command {
+		return func(line string) []shell.Command {
+			calls++
+			return split(line)
+		}
 	}})
 	event := func(line, user, pwd string) *ttp.Event {
 		return &ttp.Event{Kind: ttp.Command, Payload: ttp.Object{
@@ -204,7 +208,7 @@ func TestMemoIsBounded(t *testing.T) {
 
 func TestSetIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
-	set := bundled(t, Options{Expand: expand, Memo: 32})
+	set := bundled(t, Options{Expand: shell.Expander, Memo: 32})
 	lines := corpus(t)
 	want := make([][]string, len(lines))
 	for i, line := range lines {

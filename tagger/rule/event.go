@@ -23,6 +23,7 @@ type reader func(ev *event, v *values)
 type field struct {
 	read      reader
 	perRecord bool     // differs between the records of one event
+	constant  bool     // has the same value in every simple command
 	uses      []string // the payload members that it is read from; nil means all
 	shows     string   // the payload member that is its evidence, "" for none
 }
@@ -79,7 +80,7 @@ func commandField(name string) (field, bool) {
 	if read == nil {
 		return field{}, false
 	}
-	f := field{perRecord: true, uses: append([]string{name}, lineMembers...)}
+	f := field{perRecord: true, constant: name == "type", uses: append([]string{name}, lineMembers...)}
 	f.read = func(ev *event, v *values) {
 		switch {
 		case ev.simple != nil:

@@ -62,6 +62,7 @@ const (
 	exists
 	missing
 	isNull
+	oneOf       // any of several tests of the first four sorts; only the compiler makes it
 	refContains // the four comparisons, with the values of another field
 	refStartsWith
 	refEndsWith
@@ -88,6 +89,9 @@ type test struct {
 	network netip.Prefix // inNetwork
 	number  float64      // less … greaterOrEqual
 }
+
+// isPlain reports whether t is true wherever its literal is seen in its place.
+func (t *test) isPlain() bool { return t.how <= equals && t.text != "" && !t.cased }
 
 func numberTest(field string, h how, text string) (*expr, error) {
 	n, ok := decimal(text)

@@ -27,7 +27,7 @@ func (m *matcher) tag(ev *ttp.Event) ([]ttp.Finding, error) {
 	if len(s.hits) == 0 {
 		return nil, err
 	}
-	return m.findings(ev, s.hits), err
+	return s.findings(ev), err
 }
 
 // recall is look with the memo in front of it.
@@ -52,25 +52,47 @@ func (s *scratch) recall(ev *ttp.Event) {
 	}
 }
 
-func (m *matcher) findings(ev *ttp.Event, hits []hit) []ttp.Finding {
+// shown is evidence that was made for one rule of an event and is good for
+// others.
+type shown struct {
+	list  int32 // see compiled.shows
+	match ttp.Value
+	ttp.Object
+}
+
+func (s *scratch) findings(ev *ttp.Event) []ttp.Finding {
 	n := 0
-	for _, h := range hits {
-		n += len(m.rules[h.rule].Emits)
+	for i := range s.hits {
+		n += len(s.rules[s.hits[i].rule].Emits)
 	}
 	list := make([]ttp.Finding, 0, n)
-	for _, h := range hits {
-		r := m.rules[h.rule]
-		evidence := r.evidenceOf(ev, h.text)
-		for _, e := range r.Emits {
+	for _, h := range s.hits {
+		r := s.rules[h.rule]
+		evidence := s.evidence(ev, r, h.match)
+		for i := range r.Emits {
+			e := &r.Emits[i]
 			list = append(list, ttp.Finding{
 				RuleID: r.ID, RuleVersion: r.Version,
 				Tactic: e.Tactic, Technique: e.Technique, SubTechnique: e.SubTechnique,
 				Confidence: e.Confidence, Evidence: evidence,
-				AttackRelease: r.AttackRelease, MitreURL: e.url(),
+				AttackRelease: r.AttackRelease, MitreURL: r.urls[i],
 			})
 		}
 	}
 	return list
+}
+
+// evidence returns what the event has of the rule's evidence, which rules that
+// show the same share.
+func (s *scratch) evidence(ev *ttp.Event, r *compiled, match ttp.Value) ttp.Object {
+	for i := range s.shown {
+		if s.shown[i].list == r.shows && s.shown[i].match == match {
+			return s.shown[i].Object
+		}
+	}
+	o := r.evidenceOf(ev, match)
+	s.shown = append(s.shown, shown{r.shows, match, o})
+	return o
 }
 
 // aboutCommand is what a finding about a command says of where it was typed.
@@ -127,17 +149,20 @@ func isPrivate(kind ttp.Kind, name string) bool {
 	return slices.Contains(private, name) || kind == ttp.Email && slices.Contains(privateInMail, name)
 }
 
-// evidenceOf copies what the event has of the rule's evidence. Text is the
+// showsMatch reports whether the simple command that matched is evidence.
+func (r *compiled) showsMatch() bool { return r.Format != DECNET }
+
+// evidenceOf copies what the event has of the rule's evidence. Match is the
 // simple command that matched, "" if it was the event itself.
-func (r *compiled) evidenceOf(ev *ttp.Event, text string) ttp.Object {
+func (r *compiled) evidenceOf(ev *ttp.Event, match ttp.Value) ttp.Object {
 	evidence := make(ttp.Object, 0, len(r.evidence)+1)
 	for _, name := range r.evidence {
 		if v, ok := evidenceValue(ev, name); ok {
 			evidence = append(evidence, ttp.Member{Name: name, Value: cut(v)})
 		}
 	}
-	if text != "" && r.Format != DECNET {
-		evidence = append(evidence, ttp.Member{Name: "match", Value: ttp.Quote(cutText(text))})
+	if match != "" && r.showsMatch() {
+		evidence = append(evidence, ttp.Member{Name: "match", Value: match})
 	}
 	return evidence
 }

@@ -2,7 +2,9 @@ package rule
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"ttp-worker/tagger/shell"
@@ -13,7 +15,7 @@ import (
 // changes while an event is looked at is in a scratch.
 type matcher struct {
 	kind   ttp.Kind
-	expand func(line string) []shell.Command
+	expand func() func(line string) []shell.Command // nil: rules see whole lines only
 	rules  []*compiled
 	slots  []slot
 	atoms  []atom
@@ -32,6 +34,8 @@ type compiled struct {
 	*definition
 	root     node
 	evidence []string
+	shows    int32    // rules that show the same evidence have the same number
+	urls     []string // by emit
 }
 
 type node struct {
@@ -39,6 +43,8 @@ type node struct {
 	n     int
 	atom  int32
 	parts []node
+
+	plain, perRecord bool // of the atom
 }
 
 // slot is a field that some atom is about.
@@ -68,6 +74,7 @@ type literal struct {
 	slot  int32
 	text  string
 	leads []lead
+	bound bool // some lead wants it in its place, so that seeing it once may not be enough
 }
 
 // lead says that seeing the literal, in its place, may make the atom true.
@@ -110,6 +117,7 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 		c.rule(int32(i), d)
 	}
 	c.automata()
+	c.shareEvidence()
 	c.matcher.memo = newMemo(o.Memo, c.slots)
 	c.matcher.scratch.New = func() any { return newScratch(c.matcher) }
 	return c.matcher
@@ -117,6 +125,9 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 
 func (c *compiler) rule(i int32, d *definition) {
 	r := &compiled{definition: d, evidence: evidenceFields(c.kind, d)}
+	for _, e := range d.Emits {
+		r.urls = append(r.urls, e.url())
+	}
 	r.root = c.node(d.detect[c.kind])
 	c.rules = append(c.rules, r)
 	if c.readsRecord(&r.root) {
@@ -137,13 +148,92 @@ func (c *compiler) rule(i int32, d *definition) {
 
 func (c *compiler) node(e *expr) node {
 	if e.op == opTest {
-		return node{op: opTest, atom: c.atom(e.test)}
+		return c.leaf(c.atom(e.test))
 	}
-	n := node{op: e.op, n: e.n, parts: make([]node, len(e.parts))}
-	for i, part := range e.parts {
-		n.parts[i] = c.node(part)
+	n := node{op: e.op, n: e.n}
+	rest := e.parts
+	if e.op == opOr {
+		n.parts, rest = c.merge(flatten(e.parts, nil))
+	}
+	for _, part := range rest {
+		n.parts = append(n.parts, c.node(part))
+	}
+	if len(n.parts) == 1 && e.op == opOr {
+		return n.parts[0]
 	}
 	return n
+}
+
+func (c *compiler) leaf(atom int32) node {
+	a := &c.atoms[atom]
+	return node{op: opTest, atom: atom, plain: a.plain, perRecord: c.slots[a.slot].perRecord}
+}
+
+// flatten appends the parts of an or, those of the ors inside it included.
+func flatten(parts, dst []*expr) []*expr {
+	for _, part := range parts {
+		if part.op == opOr {
+			dst = flatten(part.parts, dst)
+		} else {
+			dst = append(dst, part)
+		}
+	}
+	return dst
+}
+
+// merge makes one atom of all alternatives that are plain tests of one field:
+// lists of names are long, and nobody asks which of them it was.
+func (c *compiler) merge(parts []*expr) (merged []node, rest []*expr) {
+	byField := make(map[slotKey][]*test)
+	for _, part := range parts {
+		if part.op == opTest && part.test.isPlain() {
+			k := slotKey{part.test.field, part.test.strict}
+			byField[k] = append(byField[k], part.test)
+		}
+	}
+	for _, part := range parts {
+		var tests []*test
+		k := slotKey{}
+		if part.op == opTest && part.test.isPlain() {
+			k = slotKey{part.test.field, part.test.strict}
+			tests = byField[k]
+		}
+		switch {
+		case len(tests) < 2:
+			rest = append(rest, part)
+		case part.test == tests[0]: // the others are in it
+			merged = append(merged, c.leaf(c.anyOf(k, tests)))
+		}
+	}
+	return merged, rest
+}
+
+// anyOf returns the atom that is true if one of the tests is.
+func (c *compiler) anyOf(k slotKey, tests []*test) int32 {
+	var b strings.Builder
+	for _, t := range tests {
+		fmt.Fprintf(&b, "%d%q", t.how, t.text)
+	}
+	t := &test{key: key{field: k.name, strict: k.strict, how: oneOf, text: b.String()}}
+	if i, ok := c.atomOf[t.key]; ok {
+		return i
+	}
+	i := int32(len(c.atoms))
+	c.atomOf[t.key] = i
+	a := atom{test: t, slot: c.slot(t.field, t.strict), plain: true, groups: make([][]int32, 1)}
+	for _, one := range tests {
+		id := c.literal(a.slot, fold(one.text))
+		a.groups[0] = append(a.groups[0], id)
+		c.lead(id, i, one.how)
+	}
+	c.atoms = append(c.atoms, a)
+	return i
+}
+
+func (c *compiler) lead(literal, atom int32, place how) {
+	l := &c.literals[literal]
+	l.leads = append(l.leads, lead{atom, place})
+	l.bound = l.bound || place != contains
 }
 
 func (c *compiler) slot(name string, strict bool) int32 {
@@ -173,10 +263,10 @@ func (c *compiler) atom(t *test) int32 {
 	}
 	switch {
 	case t.how <= equals && t.text != "":
-		a.plain = !t.cased
+		a.plain = t.isPlain()
 		id := c.literal(a.slot, fold(t.text))
 		a.groups = [][]int32{{id}}
-		c.literals[id].leads = append(c.literals[id].leads, lead{i, t.how})
+		c.lead(id, i, t.how)
 	case t.how == matches:
 		a.groups = c.groups(&a, i)
 	}
@@ -193,8 +283,7 @@ func (c *compiler) groups(a *atom, i int32) [][]int32 {
 		for j, text := range texts {
 			ids[j] = c.literal(a.slot, text)
 			if g == 0 {
-				l := &c.literals[ids[j]]
-				l.leads = append(l.leads, lead{i, contains})
+				c.lead(ids[j], i, contains)
 			}
 		}
 		groups = append(groups, ids)
@@ -225,6 +314,18 @@ func (c *compiler) automata() {
 		if len(texts) > 0 {
 			c.slots[i].words = newAutomaton(texts, ids)
 		}
+	}
+}
+
+// shareEvidence numbers the lists of evidence that rules show.
+func (c *compiler) shareEvidence() {
+	numbers := make(map[string]int32)
+	for _, r := range c.rules {
+		k := fmt.Sprintf("%t%q", r.showsMatch(), r.evidence)
+		if _, ok := numbers[k]; !ok {
+			numbers[k] = int32(len(numbers))
+		}
+		r.shows = numbers[k]
 	}
 }
 
@@ -277,7 +378,10 @@ func (c *compiler) rarity(atoms []int32) int {
 			texts = append(texts, c.literals[id].text)
 		}
 		r := rarity(texts)
-		if a.how == equals || a.how == startsWith || a.how == endsWith {
+		switch {
+		case c.slots[a.slot].constant:
+			r = 0
+		case a.how == equals || a.how == startsWith || a.how == endsWith || a.how == oneOf:
 			r += 512 // one place in the text is less likely than any
 		}
 		return r

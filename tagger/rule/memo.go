@@ -3,7 +3,6 @@ package rule
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
 	"sync"
 
 	"ttp-worker/ttp"
@@ -78,9 +77,6 @@ func (m *memo) get(dst []hit, key []byte) (hits []hit, ok bool) {
 // put remembers a copy of hits.
 func (m *memo) put(key []byte, hits []hit) {
 	hits = slices.Clone(hits)
-	for i := range hits {
-		hits[i].text = strings.Clone(hits[i].text)
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.enter(string(key), hits)

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -18,15 +19,24 @@ const patternTimeout = 50 * time.Millisecond
 // maxPattern bounds the length of a pattern in a rule file.
 const maxPattern = 16 << 10
 
-// pattern searches for one regular expression: by a table if the text is ASCII
-// and the table is small, else by package regexp; with look-around or
-// backreferences, which neither can do, by backtracking.
+// pattern searches for one regular expression: by a table, or by package regexp
+// if the table grows too large; with look-around or backreferences, which
+// neither can do, by backtracking.
 type pattern struct {
-	table        func() *table // made when it is first asked for, as most never are; nil if too large
-	linear       *regexp.Regexp
-	backtracking *regexp2.Regexp // nil if linear is set
+	table        func() *table // made when it is first asked for, as most never are
+	linear       func() *regexp.Regexp
+	backtracking *regexp2.Regexp // nil if the other two are set
 	groups       [][]string      // see required
 }
+
+// What a byte costs that is not searched by a known step of a table, in bytes
+// that are.
+const (
+	linearCost       = 32
+	backtrackingCost = 64
+)
+
+var errSearch = errors.New("the search for a pattern took too long")
 
 func newPattern(source string) (*pattern, error) {
 	if len(source) > maxPattern {
@@ -36,19 +46,22 @@ func newPattern(source string) (*pattern, error) {
 	if err != nil {
 		return newBacktracking(source, err)
 	}
-	linear, err := regexp.Compile(source)
-	if err != nil {
-		return nil, fmt.Errorf("pattern: %w", err)
-	}
+	groups := required(re)
 	prog, err := syntax.Compile(re.Simplify())
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
-	table := sync.OnceValue(func() *table { return newTable(prog) })
-	return &pattern{table: table, linear: linear, groups: required(re)}, nil
+	return &pattern{
+		table:  sync.OnceValue(func() *table { return newTable(prog) }),
+		linear: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(source) }),
+		groups: groups,
+	}, nil
 }
 
 func newBacktracking(source string, cause error) (*pattern, error) {
+	if ahead, ok := consumed(source); ok {
+		return newPattern(ahead)
+	}
 	source = strings.ReplaceAll(source, "(?P<", "(?<")
 	re, err := regexp2.Compile(source, regexp2.None)
 	if err != nil {
@@ -62,20 +75,56 @@ func newBacktracking(source string, cause error) (*pattern, error) {
 	return p, nil
 }
 
-func (p *pattern) search(s string) (bool, error) {
+// search looks for a match in s and takes what that costs from budget. Once
+// the budget is below zero it has not been told.
+func (p *pattern) search(s string, budget *int) (bool, error) {
 	if p.backtracking != nil {
-		found, err := p.backtracking.MatchString(s)
-		if err != nil {
-			return false, fmt.Errorf("search for a pattern in %d bytes: gave up after %s", len(s), patternTimeout)
-		}
+		return p.backtrack(s, budget)
+	}
+	if found, ok := p.table().search(s, budget); ok {
 		return found, nil
 	}
-	if t := p.table(); t != nil {
-		if found, ok := t.search(s); ok {
-			return found, nil
-		}
+	if *budget -= linearCost * len(s); *budget < 0 {
+		return false, nil
 	}
-	return p.linear.MatchString(s), nil
+	return p.linear().MatchString(s), nil
+}
+
+func (p *pattern) backtrack(s string, budget *int) (bool, error) {
+	if *budget -= backtrackingCost * len(s); *budget < 0 {
+		return false, nil
+	}
+	found, err := p.backtracking.MatchString(s)
+	if err != nil {
+		return false, fmt.Errorf("%w: %d bytes, more than %s", errSearch, len(s), patternTimeout)
+	}
+	return found, nil
+}
+
+// consumed returns source with the look-ahead at its very end made an ordinary
+// group, which for a yes or no is the same.
+func consumed(source string) (string, bool) {
+	at := strings.LastIndex(source, "(?=")
+	if at < 0 || groupEnd(source[at:]) != len(source)-at || !isTop(source, at) {
+		return "", false
+	}
+	return source[:at] + "(?:" + source[at+len("(?="):], true
+}
+
+// isTop reports whether what stands at the index is in no group and its own
+// token, neither escaped nor in brackets.
+func isTop(source string, at int) bool {
+	depth, i := 0, 0
+	for i < at {
+		switch source[i] {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		i += tokenEnd(source[i:])
+	}
+	return i == at && depth == 0
 }
 
 // relax takes out of a pattern what package syntax does not know, so that the

@@ -1,10 +1,12 @@
 package rule
 
 import (
+	"math/rand/v2"
 	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -30,7 +32,7 @@ func FuzzPatternAgreesWithPackageRegexp(f *testing.F) {
 		if err != nil {
 			t.Fatalf("newPattern(%q): %v", source, err)
 		}
-		got, err := p.search(text)
+		got, err := find(p, text)
 		if want := re.MatchString(text); err != nil || got != want {
 			t.Fatalf("search(%q) for %q is %t, %v; package regexp says %t", text, source, got, err, want)
 		}
@@ -126,24 +128,95 @@ func TestPythonPatterns(t *testing.T) {
 			t.Errorf("%q: %v", c.pattern, err)
 			continue
 		}
-		if got, err := p.search(c.text); err != nil || got != c.want {
+		if got, err := find(p, c.text); err != nil || got != c.want {
 			t.Errorf("search(%q) for %q is %t, %v", c.text, c.pattern, got, err)
 		}
 	}
 }
 
-func TestLargeExpressionsGetNoTable(t *testing.T) {
+// find searches without a bound.
+func find(p *pattern, text string) (bool, error) {
+	budget := 1 << 40
+	return p.search(text, &budget)
+}
+
+func TestLargeExpressionsAreSearchedWithoutATable(t *testing.T) {
 	t.Parallel()
 	p, err := newPattern(`[ab]*a[ab]{14}c`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if table := p.table(); table != nil {
-		t.Errorf("a table of %d states", len(table.next)/table.width)
+	r := rand.New(rand.NewPCG(1, 2))
+	text := make([]byte, 10_000)
+	for i := range text {
+		text[i] = "ab"[r.IntN(2)]
 	}
-	if got, _ := p.search("a" + strings.Repeat("b", 14) + "c"); !got {
-		t.Error("no match without a table")
+	if got, _ := find(p, string(text)); got {
+		t.Error("a match in a text without c")
 	}
+	if n := len(p.table().builder.states); n > maxStates {
+		t.Errorf("%d states", n)
+	}
+	if got, _ := find(p, string(text)+"a"+strings.Repeat("b", 14)+"c"); !got {
+		t.Error("no match beyond the table")
+	}
+}
+
+func TestSearchStopsAtItsBudget(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{`[ab]*a[ab]{14}c`, `x(?!y)a`, `abc`} {
+		p, err := newPattern(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		budget := 10_000
+		found, err := p.search(strings.Repeat("ab", 10_000)+"abc xa", &budget)
+		if found || err != nil || budget >= 0 {
+			t.Errorf("%q: %t, %v, %d of the budget is left", source, found, err, budget)
+		}
+	}
+}
+
+func TestTrailingLookAheadNeedsNoBacktracking(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]string{
+		`a(?=\s|$)`:    `a(?:\s|$)`,
+		`a|b(?=(c|d))`: `a|b(?:(c|d))`,
+		`a(?=b)c`:      "",
+		`(a(?=b))`:     "",
+		`a\(?=b)`:      "",
+		`[(?=a)`:       "",
+		`a(?=b)+`:      "",
+	} {
+		if got, _ := consumed(source); got != want {
+			t.Errorf("consumed(%q) is %q, want %q", source, got, want)
+		}
+	}
+}
+
+func TestTableIsSafeForConcurrentUse(t *testing.T) {
+	t.Parallel()
+	p, err := newPattern(`(?i)\b(wget|curl)\b.{1,20}(x|é|日).*\d$`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	re := regexp.MustCompile(`(?i)\b(wget|curl)\b.{1,20}(x|é|日).*\d$`)
+	lines := corpus(t)
+	for i, line := range lines {
+		lines[i] = line + " wget é 日" + line + "1"
+	}
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range lines {
+				line := lines[(i*7+j)%len(lines)]
+				if got, _ := find(p, line); got != re.MatchString(line) {
+					t.Errorf("search(%q) is %t", line, got)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestAutomatonFindsEveryLiteral(t *testing.T) {

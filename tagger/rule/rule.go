@@ -28,10 +28,11 @@ import (
 
 // Options say how rules are compiled and matched. The zero value is useful.
 type Options struct {
-	// Expand takes a command line apart into the simple commands it runs; nil
-	// means that rules see whole lines only. It must be safe for concurrent
-	// use and must not retain the line.
-	Expand func(line string) []shell.Command
+	// Expand makes functions that take a command line apart into the simple
+	// commands it runs, see [shell.Expander]; nil means that rules see whole
+	// lines only. Each is used by one goroutine at a time, and done with what
+	// it returned when it is called again.
+	Expand func() func(line string) []shell.Command
 
 	// Memo is how many different events each kind remembers the outcome of;
 	// 0 means none. Honeypots see the same lines over and over.

@@ -15,11 +15,6 @@ import (
 	"ttp-worker/ttp"
 )
 
-func expand(line string) []shell.Command {
-	commands, _ := shell.Parse(line)
-	return commands
-}
-
 // bundled is the rules of testdata.
 func bundled(t testing.TB, o Options) *Set {
 	t.Helper()
@@ -38,7 +33,7 @@ func loadText(o Options, text string) (*Set, []Problem) {
 // mustLoad loads one file that must be without fault.
 func mustLoad(t testing.TB, text string) *Set {
 	t.Helper()
-	set, problems := loadText(Options{Expand: expand}, text)
+	set, problems := loadText(Options{Expand: shell.Expander}, text)
 	for _, p := range problems {
 		t.Fatal(p)
 	}
@@ -78,7 +73,7 @@ func ruleIDs(findings []ttp.Finding) []string {
 
 func TestBundledRulesPassTheirOwnTests(t *testing.T) {
 	t.Parallel()
-	set := bundled(t, Options{Expand: expand})
+	set := bundled(t, Options{Expand: shell.Expander})
 	for _, f := range set.Test() {
 		t.Error(f)
 	}
@@ -220,7 +215,7 @@ func TestDECNETPatterns(t *testing.T) {
 
 func TestFindingsAreOrderedByRuleThenEmit(t *testing.T) {
 	t.Parallel()
-	set := bundled(t, Options{Expand: expand})
+	set := bundled(t, Options{Expand: shell.Expander})
 	var got []string
 	for _, f := range mustTag(t, set, command("id; find / -perm -4000; cat /etc/shadow")) {
 		got = append(got, f.RuleID+" "+f.Technique)
@@ -233,7 +228,7 @@ func TestFindingsAreOrderedByRuleThenEmit(t *testing.T) {
 
 func TestSimpleCommandThatMatchedIsEvidence(t *testing.T) {
 	t.Parallel()
-	set := bundled(t, Options{Expand: expand})
+	set := bundled(t, Options{Expand: shell.Expander})
 	ev := command("cd /tmp; id")
 	ev.Payload = append(ev.Payload, ttp.Member{Name: "user", Value: `"root"`})
 	got := mustTag(t, set, ev)

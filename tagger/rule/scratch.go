@@ -10,11 +10,11 @@ import (
 	"ttp-worker/ttp"
 )
 
-// hit is a rule that matches, and the simple command that made it match, ""
-// if it was the event itself.
+// hit is a rule that matches, and the simple command that made it match, as
+// JSON; "" if it was the event itself.
 type hit struct {
-	rule int32
-	text string
+	rule  int32
+	match ttp.Value
 }
 
 // scratch is what one goroutine writes while it looks at one event. What is
@@ -23,6 +23,7 @@ type hit struct {
 type scratch struct {
 	*matcher
 	ev     event
+	expand func(line string) []shell.Command
 	values []values // by slot
 
 	clock      uint64
@@ -37,11 +38,19 @@ type scratch struct {
 	hits   []hit
 	folded []byte
 	key    []byte
-	err    error // the first search that gave up
+	shown  []shown
+
+	budget    int   // bytes that may still be searched
+	undecided bool  // the rule being looked at needed more
+	err       error // the first search that gave up
 }
 
+// maxSearch bounds the bytes that tests of one event look at, beside the pass
+// for literals. It is 16 times the largest line, and some 2 ms.
+const maxSearch = 1 << 20
+
 func newScratch(m *matcher) *scratch {
-	return &scratch{
+	s := &scratch{
 		matcher:    m,
 		values:     make([]values, len(m.slots)),
 		known:      make([]uint64, len(m.atoms)),
@@ -50,6 +59,10 @@ func newScratch(m *matcher) *scratch {
 		candidates: newBitset(len(m.rules)),
 		matched:    newBitset(len(m.rules)),
 	}
+	if m.expand != nil {
+		s.expand = m.expand()
+	}
+	return s
 }
 
 // maxIdle bounds the memory that an idle scratch keeps, in bytes.
@@ -58,7 +71,9 @@ const maxIdle = 64 << 10
 // idle lets go of the event.
 func (s *scratch) idle() {
 	s.ev = event{}
-	s.hits = s.hits[:0]
+	clear(s.hits)
+	clear(s.shown)
+	s.hits, s.shown = s.hits[:0], s.shown[:0]
 	if cap(s.folded) > maxIdle {
 		s.folded = nil
 	}
@@ -69,7 +84,7 @@ func (s *scratch) idle() {
 
 // look finds the rules that match the event, sorted.
 func (s *scratch) look(ev *ttp.Event) {
-	s.hits, s.err = s.hits[:0], nil
+	s.hits, s.err, s.budget = s.hits[:0], nil, maxSearch
 	s.ev = event{payload: ev.Payload}
 	if s.kind == ttp.Command {
 		s.ev.line = ev.Payload.Text(lineMembers...)
@@ -105,21 +120,31 @@ func (s *scratch) lookAt(c *shell.Command) {
 			s.scan(i, s.record, s.candidates)
 		}
 	}
-	text := ""
 	if c != nil {
-		text = c.Text
 		s.candidates.keep(s.perRecord)
 		s.candidates.drop(s.matched)
 	}
+	match := ttp.Value("")
 	for w, word := range s.candidates {
 		for ; word != 0; word &= word - 1 {
 			i := int32(w<<6 + bits.TrailingZeros64(word))
-			if s.holds(&s.rules[i].root) {
-				s.matched.add(i)
-				s.hits = append(s.hits, hit{i, text})
+			if !s.matches(i) {
+				continue
 			}
+			if c != nil && match == "" {
+				match = ttp.Quote(cutText(c.Text))
+			}
+			s.matched.add(i)
+			s.hits = append(s.hits, hit{i, match})
 		}
 	}
+}
+
+// matches reports whether a rule is true. One that cannot be told with what is
+// left of the budget is not.
+func (s *scratch) matches(rule int32) bool {
+	s.undecided = false
+	return s.holds(&s.rules[rule].root) && !s.undecided
 }
 
 // scan reads a field and looks for literals in it. The rules that these lead
@@ -156,8 +181,11 @@ func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64,
 
 // saw notes that a literal ends at end in a text of that size.
 func (s *scratch) saw(id int32, end, size int, epoch uint64, candidates bitset) {
-	s.seen[id] = epoch
 	l := &s.literals[id]
+	if s.seen[id] == epoch && !l.bound {
+		return
+	}
+	s.seen[id] = epoch
 	for _, to := range l.leads {
 		if !to.place.fits(end-len(l.text), size-end) {
 			continue
@@ -189,7 +217,14 @@ func (h how) fits(before, behind int) bool {
 func (s *scratch) holds(n *node) bool {
 	switch n.op {
 	case opTest:
-		return s.truth(n.atom)
+		if !n.plain {
+			return s.truth(n.atom)
+		}
+		epoch := s.whole
+		if n.perRecord {
+			epoch = s.record
+		}
+		return s.known[n.atom] == epoch<<1|1
 	case opNot:
 		return !s.holds(&n.parts[0])
 	case opAnd:
@@ -224,15 +259,18 @@ func (s *scratch) truth(i int32) bool {
 	if s.known[i]>>1 == epoch && a.how < refContains {
 		return s.known[i]&1 != 0
 	}
-	if a.plain || !s.possible(a, epoch) {
+	if !s.possible(a, epoch) {
+		return false
+	}
+	found := s.verify(a)
+	if s.undecided {
 		return false
 	}
 	s.known[i] = epoch << 1
-	if s.verify(a) {
+	if found {
 		s.known[i]++
-		return true
 	}
-	return false
+	return found
 }
 
 // possible reports whether of each group of literals one was seen.
@@ -258,6 +296,10 @@ func (s *scratch) verify(a *atom) bool {
 		if s.compare(a, text) {
 			return true
 		}
+		if s.budget < 0 {
+			s.undecided = true
+			break
+		}
 	}
 	return false
 }
@@ -265,9 +307,10 @@ func (s *scratch) verify(a *atom) bool {
 func (s *scratch) compare(a *atom, value string) bool {
 	switch a.how {
 	case contains, startsWith, endsWith, equals:
+		s.budget -= len(value) / 8
 		return a.how.compare(value, a.text)
 	case matches:
-		found, err := a.pattern.search(value)
+		found, err := a.pattern.search(value, &s.budget)
 		if err != nil && s.err == nil {
 			s.err = err
 		}
@@ -280,6 +323,9 @@ func (s *scratch) compare(a *atom, value string) bool {
 		return ok && a.how.order(n, a.number)
 	}
 	for _, other := range s.values[a.ref].list {
+		if s.budget -= len(value) + len(other); s.budget < 0 {
+			return false
+		}
 		if a.cased && (a.how-refContains).compare(value, other) ||
 			!a.cased && (a.how-refContains).compare(fold(value), fold(other)) {
 			return true

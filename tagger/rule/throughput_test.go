@@ -88,3 +88,10 @@ func BenchmarkThroughput(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) { tagAll(b, set, c.events) })
 	}
 }
+
+// go test -run '^$' -bench Load ./tagger/rule
+func BenchmarkLoad(b *testing.B) {
+	for b.Loop() {
+		everything(b, 0)
+	}
+}

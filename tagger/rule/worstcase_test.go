@@ -10,15 +10,10 @@ import (
 	"ttp-worker/ttp"
 )
 
-func expand(line string) []shell.Command {
-	commands, _ := shell.Parse(line)
-	return commands
-}
-
 // everything is the built-in rules and 122 of SigmaHQ.
 func everything(tb testing.TB, memo int) *rule.Set {
 	tb.Helper()
-	set, problems := rule.Load(rule.Options{Expand: expand, Memo: memo},
+	set, problems := rule.Load(rule.Options{Expand: shell.Expander, Memo: memo},
 		rule.Source{Name: "builtin", FS: builtin.FS}, rule.Source{Name: "sigma", FS: corpus.Sigma()})
 	for _, p := range problems {
 		tb.Error(p)

@@ -1,27 +1,27 @@
 package shell
 
-import "strings"
+import (
+	"iter"
+	"strings"
+)
 
 // split cuts text at ; & | && || and line ends that are not quoted, for text
 // that does not parse as a whole. A quote that is never closed quotes nothing.
 // Each piece is without the keywords and brackets around its command.
-func split(text string) []string {
-	var pieces []string
-	add := func(piece string) {
-		if piece = trimKeywords(piece); piece != "" {
-			pieces = append(pieces, piece)
-		}
-	}
-	q := quoting{unclosed: unclosed(text)}
-	start := 0
-	for i := 0; i < len(text); i++ {
-		if !q.step(text[i]) && isSeparator(text, i) {
-			add(text[start:i])
+func split(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		q := quoting{unclosed: unclosed(text)}
+		start := 0
+		for i := 0; i <= len(text); i++ {
+			if i < len(text) && (q.step(text[i]) || !isSeparator(text, i)) {
+				continue
+			}
+			if piece := trimKeywords(text[start:i]); piece != "" && !yield(piece) {
+				return
+			}
 			start = i + 1
 		}
 	}
-	add(text[start:])
-	return pieces
 }
 
 // quoting follows the quotes of a text byte by byte.

@@ -3,6 +3,7 @@ package shell
 import (
 	"strings"
 	"sync"
+	"unsafe"
 
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -12,8 +13,63 @@ type reader struct {
 	commands []Command
 	vars     map[string]string // what the line has assigned so far
 	budget   int               // bytes that expansions may still make
+	texts    int               // bytes that the commands may still have
+	parses   int               // bytes that may still be parsed
 	broken   bool              // something could not be read
 	scope
+	memory
+}
+
+// memory is what a reader builds its results in. It is used again for the next
+// line.
+type memory struct {
+	bytes                                    []byte // of words and texts that do not stand in the line as they are
+	simples                                  []simple
+	wordList, writeList, readList, shownList []string
+}
+
+// maxIdle bounds the memory that is kept from one line to the next, in
+// elements of each list.
+const maxIdle = 16 << 10
+
+// reset makes the reader ready for a line.
+func (r *reader) reset() {
+	r.budget, r.texts, r.parses, r.broken, r.scope = maxMade, maxTexts, maxParsed, false, scope{}
+	clear(r.vars)
+	clear(r.commands)
+	r.commands = r.commands[:0]
+	if cap(r.bytes)+cap(r.wordList) > maxIdle {
+		r.memory = memory{}
+	}
+	r.bytes, r.simples = r.bytes[:0], r.simples[:0]
+	r.wordList, r.writeList, r.readList, r.shownList = r.wordList[:0], r.writeList[:0], r.readList[:0], r.shownList[:0]
+}
+
+// made returns what was appended to bytes since from. It stays as it is until
+// the reader is reset: bytes are only ever appended.
+func (m *memory) made(from int) string {
+	if from == len(m.bytes) {
+		return ""
+	}
+	return unsafe.String(&m.bytes[from], len(m.bytes)-from)
+}
+
+// join returns the words joined by one space, with the redirections behind.
+func (m *memory) join(words, redirections []string) string {
+	from := len(m.bytes)
+	for i, word := range words {
+		if i > 0 {
+			m.bytes = append(m.bytes, ' ')
+		}
+		m.bytes = append(m.bytes, word...)
+	}
+	for _, word := range redirections {
+		if len(m.bytes) > from {
+			m.bytes = append(m.bytes, ' ')
+		}
+		m.bytes = append(m.bytes, word...)
+	}
+	return m.made(from)
 }
 
 // scope is where the reader is.
@@ -44,28 +100,33 @@ func (r *reader) script(text string) {
 	}
 	defer r.leave(r.scope)
 	r.depth++
-	r.source = text
-	if file, err := parse(text); err == nil {
-		r.node(file)
+	if r.whole(text) {
 		return
 	}
 	r.broken = true
-	r.pieces(text)
-}
-
-func (r *reader) pieces(text string) {
-	for _, piece := range split(text) {
+	for piece := range split(text) {
 		if len(r.commands) >= maxCommands {
 			return
 		}
-		r.source = piece
-		if file, err := parse(piece); err == nil {
-			r.node(file)
-			continue
+		if !r.whole(piece) {
+			argv, redirects := looseWords(piece)
+			r.run(argv, redirects, stream{})
 		}
-		argv, redirects := looseWords(piece)
-		r.run(argv, redirects, stream{})
 	}
+}
+
+// whole reads text if it can be read as a whole and reports whether it could.
+func (r *reader) whole(text string) bool {
+	if r.plain(text) {
+		return true
+	}
+	file, err := r.parse(text)
+	if err != nil {
+		return false
+	}
+	r.source = text
+	r.node(file)
+	return true
 }
 
 // atLimit reports whether nothing may be read that is one level deeper.
@@ -79,10 +140,11 @@ func (r *reader) atLimit() bool {
 
 func (r *reader) leave(back scope) { r.scope = back }
 
-func parse(text string) (*syntax.File, error) {
-	if tooNested(text) {
+func (r *reader) parse(text string) (*syntax.File, error) {
+	if len(text) > r.parses || tooNested(text) {
 		return nil, errLimit
 	}
+	r.parses -= len(text)
 	p := parsers.Get().(*syntax.Parser)
 	file, err := p.Parse(strings.NewReader(text), "")
 	parsers.Put(p) // not reached after a panic, which may leave a parser in any state
@@ -203,6 +265,9 @@ func (r *reader) variable(a *syntax.Assign) string {
 		value = r.vars[name] + value
 		r.budget -= len(value)
 	}
+	if r.vars == nil {
+		r.vars = make(map[string]string)
+	}
 	r.vars[name] = value
 	return name + "=" + value
 }
@@ -218,11 +283,7 @@ func (r *reader) typed(n syntax.Node) string {
 
 // add lists a command and returns it, nil if there is room for no more.
 func (r *reader) add(argv []string, red redirects) *Command {
-	c := Command{Writes: red.writes, Reads: red.reads}
-	c.Text = strings.Join(argv, " ")
-	if len(red.text) > 0 {
-		c.Text = strings.TrimPrefix(c.Text+" "+strings.Join(red.text, " "), " ")
-	}
+	c := Command{Text: r.join(argv, red.text), Writes: red.writes, Reads: red.reads}
 	if len(argv) > 0 {
 		slash := strings.LastIndexByte(argv[0], '/')
 		c.Program = argv[0][slash+1:]
@@ -235,12 +296,13 @@ func (r *reader) add(argv []string, red redirects) *Command {
 }
 
 func (r *reader) append(c Command) *Command {
-	if len(r.commands) >= maxCommands {
+	if c.Text == "" {
+		c.Text = r.join(c.Args, nil)
+	}
+	r.texts -= len(c.Text)
+	if len(r.commands) >= maxCommands || r.texts < 0 {
 		r.broken = true
 		return nil
-	}
-	if c.Text == "" {
-		c.Text = strings.Join(c.Args, " ")
 	}
 	c.ParentProgram, c.ParentText, c.Decoded = r.program, r.parent, r.decoded
 	r.commands = append(r.commands, c)

@@ -37,15 +37,21 @@ func (r *reader) redirects(list []*syntax.Redirect) redirects {
 
 func (red *redirects) add(fd, op, target string) {
 	red.text = append(red.text, fd+op+target)
-	if strings.HasPrefix(op, "<<") || isDescriptor(target) && strings.HasSuffix(op, "&") {
-		return
-	}
-	if op[0] == '<' {
+	reads, writes := targets(op, target)
+	if reads {
 		red.reads = append(red.reads, target)
 	}
-	if op[0] != '<' || op == "<>" {
+	if writes {
 		red.writes = append(red.writes, target)
 	}
+}
+
+// targets reports whether a redirection reads from its target and writes to it.
+func targets(op, target string) (reads, writes bool) {
+	if strings.HasPrefix(op, "<<") || isDescriptor(target) && strings.HasSuffix(op, "&") {
+		return false, false
+	}
+	return op[0] == '<', op[0] != '<' || op == "<>"
 }
 
 // isDescriptor reports whether target, of 2>&1, is no file.

@@ -14,7 +14,7 @@ func (r *reader) run(argv []string, red redirects, in stream) stream {
 	}
 	program := c.Program
 	back := r.scope
-	r.program, r.parent = program, c.Text
+	r.program, r.parent = program, c.Text[:min(len(c.Text), maxParent)]
 	defer r.leave(back)
 
 	if inner := behindWrapper(program, argv[1:]); len(inner) > 0 {

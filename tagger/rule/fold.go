@@ -30,6 +30,11 @@ func foldRune(r rune) rune {
 // appendFolded appends s with every rune folded. Bytes that are no UTF-8 stay.
 func appendFolded(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			dst = append(dst, byte(foldRune(rune(c))))
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if r == utf8.RuneError && n == 1 {
 			dst = append(dst, s[i])
@@ -43,11 +48,12 @@ func appendFolded(dst []byte, s string) []byte {
 
 func fold(s string) string { return string(appendFolded(nil, s)) }
 
-func isASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= utf8.RuneSelf {
-			return false
+// hasUpper reports whether folding may change s.
+func hasUpper(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			return true
 		}
 	}
-	return true
+	return false
 }

@@ -52,7 +52,8 @@ type slot struct {
 	field
 	name   string
 	strict bool
-	words  *automaton // finds the literals; nil if there are none
+	exact  map[string]int32 // the literals that are only looked for as a whole value
+	words  *automaton       // finds the others; nil if there are none
 }
 
 // atom is a test that any number of rules share.
@@ -75,6 +76,7 @@ type literal struct {
 	text  string
 	leads []lead
 	bound bool // some lead wants it in its place, so that seeing it once may not be enough
+	loose bool // it need not be a whole value
 }
 
 // lead says that seeing the literal, in its place, may make the atom true.
@@ -234,6 +236,7 @@ func (c *compiler) lead(literal, atom int32, place how) {
 	l := &c.literals[literal]
 	l.leads = append(l.leads, lead{atom, place})
 	l.bound = l.bound || place != contains
+	l.loose = l.loose || place != equals
 }
 
 func (c *compiler) slot(name string, strict bool) int32 {
@@ -282,6 +285,7 @@ func (c *compiler) groups(a *atom, i int32) [][]int32 {
 		ids := make([]int32, len(texts))
 		for j, text := range texts {
 			ids[j] = c.literal(a.slot, text)
+			c.literals[ids[j]].loose = true
 			if g == 0 {
 				c.lead(ids[j], i, contains)
 			}
@@ -303,16 +307,22 @@ func (c *compiler) literal(slot int32, text string) int32 {
 }
 
 func (c *compiler) automata() {
-	for i := range c.slots {
-		var texts []string
-		var ids []int32
-		for id, l := range c.literals {
-			if l.slot == int32(i) {
-				texts, ids = append(texts, l.text), append(ids, int32(id))
-			}
+	texts := make([][]string, len(c.slots))
+	ids := make([][]int32, len(c.slots))
+	for id, l := range c.literals {
+		slot := &c.slots[l.slot]
+		if l.loose {
+			texts[l.slot], ids[l.slot] = append(texts[l.slot], l.text), append(ids[l.slot], int32(id))
+			continue
 		}
-		if len(texts) > 0 {
-			c.slots[i].words = newAutomaton(texts, ids)
+		if slot.exact == nil {
+			slot.exact = make(map[string]int32)
+		}
+		slot.exact[l.text] = int32(id)
+	}
+	for i := range c.slots {
+		if len(texts[i]) > 0 {
+			c.slots[i].words = newAutomaton(texts[i], ids[i])
 		}
 	}
 }

@@ -153,21 +153,26 @@ func (s *scratch) scan(i int, epoch uint64, candidates bitset) {
 	v := &s.values[i]
 	v.reset()
 	s.slots[i].read(&s.ev, v)
-	words := s.slots[i].words
-	if words == nil {
-		return
-	}
+	slot := &s.slots[i]
 	for _, text := range v.list {
-		if isASCII(text) {
-			scanText(s, words, text, epoch, candidates)
-			continue
+		if hasUpper(text) {
+			s.folded = appendFolded(s.folded[:0], text)
+			scanText(s, slot, s.folded, epoch, candidates)
+		} else {
+			scanText(s, slot, text, epoch, candidates)
 		}
-		s.folded = appendFolded(s.folded[:0], text)
-		scanText(s, words, s.folded, epoch, candidates)
 	}
 }
 
-func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64, candidates bitset) {
+// scanText looks for the literals of a slot in a folded text.
+func scanText[T string | []byte](s *scratch, slot *slot, text T, epoch uint64, candidates bitset) {
+	if id, ok := slot.exact[string(text)]; ok {
+		s.saw(id, len(text), len(text), epoch, candidates)
+	}
+	a := slot.words
+	if a == nil {
+		return
+	}
 	state := int32(0)
 	for i := 0; i < len(text); i++ {
 		state = a.next[state>>1+a.class[text[i]]]

@@ -16,6 +16,13 @@ func (b bitset) any() bool {
 	return false
 }
 
+// join adds what is in other, which is of the same size.
+func (b bitset) join(other bitset) {
+	for i := range b {
+		b[i] |= other[i]
+	}
+}
+
 // keep removes what is not in other, which is of the same size.
 func (b bitset) keep(other bitset) {
 	for i := range b {

@@ -45,7 +45,7 @@ func split(line string) []shell.Command {
 		if len(words) == 0 {
 			continue
 		}
-		c := shell.Command{Text: strings.TrimSpace(part), Program: words[0], Args: words[1:], ParentProgram: "sudo"}
+		c := shell.Command{Text: strings.Join(words, " "), Program: words[0], Args: words[1:], ParentProgram: "sudo"}
 		if i := slices.Index(words, ">"); i >= 0 {
 			c.Writes = words[i+1:]
 		}

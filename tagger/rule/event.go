@@ -14,6 +14,8 @@ type event struct {
 	line    string         // kind command
 	simple  *shell.Command // nil: the line itself
 	http    request        // kind http_request
+
+	images map[string]string // by program: the path that a process list would show; nil: none are kept
 }
 
 // reader adds the values that a field has in the current record.
@@ -22,6 +24,7 @@ type reader func(ev *event, v *values)
 // field is where a named field comes from.
 type field struct {
 	read      reader
+	part      part     // of a command's text
 	perRecord bool     // differs between the records of one event
 	constant  bool     // has the same value in every simple command
 	uses      []string // the payload members that it is read from; nil means all
@@ -70,7 +73,7 @@ func readMember(ev *event, name string, strict bool, v *values) {
 func commandField(name string) (field, bool) {
 	switch name {
 	case "line", "command_text":
-		return field{read: readLine, uses: lineMembers, shows: "command_text"}, true
+		return field{read: readLine, part: lineText, uses: lineMembers, shows: "command_text"}, true
 	case "User":
 		return fieldOf(ttp.Command, "user", false), true
 	case "CurrentDirectory":
@@ -80,11 +83,11 @@ func commandField(name string) (field, bool) {
 	if read == nil {
 		return field{}, false
 	}
-	f := field{perRecord: true, constant: name == "type", uses: append([]string{name}, lineMembers...)}
+	f := field{part: partOf(name), perRecord: true, constant: name == "type", uses: append([]string{name}, lineMembers...)}
 	f.read = func(ev *event, v *values) {
 		switch {
 		case ev.simple != nil:
-			read(ev.simple, v)
+			read(ev, v)
 		case name == "CommandLine":
 			readLine(ev, v)
 		default: // a sensor that sees processes says it itself
@@ -94,28 +97,54 @@ func commandField(name string) (field, bool) {
 	return f, true
 }
 
+// partOf returns the part of a simple command's text that a field is.
+func partOf(name string) part {
+	if n, ok := argumentIndex(name); ok {
+		return wordPart + part(n)
+	}
+	return map[string]part{"CommandLine": wholeText, "program": programPart, "args": argsPart, "arg": argPart}[name]
+}
+
 func readLine(ev *event, v *values) { v.addText(ev.line) }
 
 // simpleReader returns what reads a field of a simple command, nil if there is
 // none of that name.
-func simpleReader(name string) func(c *shell.Command, v *values) {
+func simpleReader(name string) reader {
 	if n, ok := argumentIndex(name); ok {
-		return func(c *shell.Command, v *values) { addWord(c, n, v) }
+		return func(ev *event, v *values) { addWord(ev.simple, n, v) }
 	}
 	return simpleReaders[name]
 }
 
-var simpleReaders = map[string]func(c *shell.Command, v *values){
-	"CommandLine":       func(c *shell.Command, v *values) { v.addText(c.Text) },
-	"program":           func(c *shell.Command, v *values) { v.addText(c.Program) },
-	"Image":             func(c *shell.Command, v *values) { v.addText(image(c.Path, c.Program)) },
-	"args":              func(c *shell.Command, v *values) { v.addText(strings.Join(c.Args, " ")) },
-	"arg":               func(c *shell.Command, v *values) { addEach(c.Args, v) },
-	"writes":            func(c *shell.Command, v *values) { addEach(c.Writes, v) },
-	"reads":             func(c *shell.Command, v *values) { addEach(c.Reads, v) },
-	"ParentImage":       func(c *shell.Command, v *values) { v.addText(image("", c.ParentProgram)) },
-	"ParentCommandLine": func(c *shell.Command, v *values) { v.addText(c.ParentText) },
-	"type":              func(_ *shell.Command, v *values) { v.add("EXECVE") }, // as auditd calls it
+var simpleReaders = map[string]reader{
+	"CommandLine":       func(ev *event, v *values) { v.addText(ev.simple.Text) },
+	"program":           func(ev *event, v *values) { v.addText(ev.simple.Program) },
+	"Image":             func(ev *event, v *values) { v.addText(ev.image(ev.simple.Path, ev.simple.Program)) },
+	"args":              func(ev *event, v *values) { v.addText(joinedArgs(ev.simple)) },
+	"arg":               func(ev *event, v *values) { addEach(ev.simple.Args, v) },
+	"writes":            func(ev *event, v *values) { addEach(ev.simple.Writes, v) },
+	"reads":             func(ev *event, v *values) { addEach(ev.simple.Reads, v) },
+	"ParentImage":       func(ev *event, v *values) { v.addText(ev.image("", ev.simple.ParentProgram)) },
+	"ParentCommandLine": func(ev *event, v *values) { v.addText(ev.simple.ParentText) },
+	"type":              func(_ *event, v *values) { v.add("EXECVE") }, // as auditd calls it
+}
+
+// joinedArgs returns the arguments joined by one space. They stand in the text.
+func joinedArgs(c *shell.Command) string {
+	if len(c.Args) == 0 {
+		return ""
+	}
+	from, size := 0, len(c.Args)-1
+	switch {
+	case c.Path != "":
+		from = len(c.Path) + 1
+	case c.Program != "":
+		from = len(c.Program) + 1
+	}
+	for _, arg := range c.Args {
+		size += len(arg)
+	}
+	return c.Text[from : from+size]
 }
 
 func addEach(list []string, v *values) {
@@ -136,13 +165,24 @@ func addWord(c *shell.Command, n int, v *values) {
 	}
 }
 
+// maxImages bounds how many programs the paths are kept of, maxProgram how long
+// their names are, in bytes.
+const (
+	maxImages  = 1024
+	maxProgram = 64
+)
+
 // image is the path that a process list would show.
-func image(path, program string) string {
-	switch {
-	case path != "":
+func (ev *event) image(path, program string) string {
+	if path != "" || program == "" {
 		return path
-	case program != "":
-		return "/usr/bin/" + program
 	}
-	return ""
+	image, ok := ev.images[program]
+	if !ok {
+		image = "/usr/bin/" + program
+		if ev.images != nil && len(program) <= maxProgram {
+			ev.images[image[len("/usr/bin/"):]] = image // the program itself may be gone by then
+		}
+	}
+	return image
 }

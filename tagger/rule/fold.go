@@ -48,12 +48,25 @@ func appendFolded(dst []byte, s string) []byte {
 
 func fold(s string) string { return string(appendFolded(nil, s)) }
 
-// hasUpper reports whether folding may change s.
-func hasUpper(s string) bool {
+func isASCII(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
-			return true
+		if s[i] >= utf8.RuneSelf {
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+// foldedLen returns the length of s folded.
+func foldedLen(s string) (n int) {
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 {
+			n++
+		} else {
+			n += utf8.RuneLen(foldRune(r))
+		}
+		i += size
+	}
+	return n
 }

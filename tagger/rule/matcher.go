@@ -22,6 +22,8 @@ type matcher struct {
 
 	literals []literal
 
+	textSlot int32 // of kind command: the slot that is the text of the record, in which those of its parts are found
+
 	always    bitset // the rules that no literal leads to
 	perRecord bitset // the rules that a further record can make true
 
@@ -73,6 +75,7 @@ type atom struct {
 // to.
 type literal struct {
 	slot  int32
+	part  part // of the slot
 	text  string
 	leads []lead
 	bound bool // some lead wants it in its place, so that seeing it once may not be enough
@@ -113,6 +116,7 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 	}
 	if kind == ttp.Command {
 		c.expand = o.Expand
+		c.textSlot = c.slot("CommandLine", false)
 	}
 	c.always, c.perRecord = newBitset(len(rules)), newBitset(len(rules))
 	for i, d := range rules {
@@ -302,23 +306,29 @@ func (c *compiler) literal(slot int32, text string) int32 {
 	}
 	id := int32(len(c.literals))
 	c.literalOf[k] = id
-	c.literals = append(c.literals, literal{slot: slot, text: text})
+	c.literals = append(c.literals, literal{slot: slot, part: c.slots[slot].part, text: text})
 	return id
 }
 
+// automata sorts the literals: those that are only looked for as a whole value
+// are looked up; of the others those that are parts of a command's text are
+// found in one pass over it, the rest in one over their own field.
 func (c *compiler) automata() {
 	texts := make([][]string, len(c.slots))
 	ids := make([][]int32, len(c.slots))
 	for id, l := range c.literals {
-		slot := &c.slots[l.slot]
-		if l.loose {
-			texts[l.slot], ids[l.slot] = append(texts[l.slot], l.text), append(ids[l.slot], int32(id))
+		slot, in := &c.slots[l.slot], l.slot
+		switch {
+		case !l.loose && (l.part == noPart || l.part == programPart):
+			if slot.exact == nil {
+				slot.exact = make(map[string]int32)
+			}
+			slot.exact[l.text] = int32(id)
 			continue
+		case l.part != noPart:
+			in = c.textSlot
 		}
-		if slot.exact == nil {
-			slot.exact = make(map[string]int32)
-		}
-		slot.exact[l.text] = int32(id)
+		texts[in], ids[in] = append(texts[in], l.text), append(ids[in], int32(id))
 	}
 	for i := range c.slots {
 		if len(texts[i]) > 0 {

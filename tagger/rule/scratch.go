@@ -24,7 +24,11 @@ type scratch struct {
 	*matcher
 	ev     event
 	expand func(line string) []shell.Command
-	values []values // by slot
+	values []values          // by slot, as of the epoch
+	read   []uint64          // by slot: the epoch
+	layout layout            // of the text that is being scanned
+	only   part              // if that is not the text of a record: the part that it is
+	images map[string]string // see event
 
 	clock      uint64
 	whole      uint64   // epoch of the event
@@ -53,6 +57,8 @@ func newScratch(m *matcher) *scratch {
 	s := &scratch{
 		matcher:    m,
 		values:     make([]values, len(m.slots)),
+		read:       make([]uint64, len(m.slots)),
+		images:     make(map[string]string),
 		known:      make([]uint64, len(m.atoms)),
 		seen:       make([]uint64, len(m.literals)),
 		shared:     newBitset(len(m.rules)),
@@ -77,6 +83,9 @@ func (s *scratch) idle() {
 	if cap(s.folded) > maxIdle {
 		s.folded = nil
 	}
+	if len(s.images) > maxImages {
+		clear(s.images)
+	}
 	for i := range s.values {
 		clear(s.values[i].list)
 	}
@@ -85,7 +94,7 @@ func (s *scratch) idle() {
 // look finds the rules that match the event, sorted.
 func (s *scratch) look(ev *ttp.Event) {
 	s.hits, s.err, s.budget = s.hits[:0], nil, maxSearch
-	s.ev = event{payload: ev.Payload}
+	s.ev = event{payload: ev.Payload, images: s.images}
 	if s.kind == ttp.Command {
 		s.ev.line = ev.Payload.Text(lineMembers...)
 	}
@@ -94,8 +103,8 @@ func (s *scratch) look(ev *ttp.Event) {
 	clear(s.matched)
 	copy(s.shared, s.always)
 	for i := range s.slots {
-		if !s.slots[i].perRecord {
-			s.scan(i, s.whole, s.shared)
+		if !s.slots[i].perRecord && s.slots[i].part == noPart {
+			s.scan(int32(i), s.whole, s.shared)
 		}
 	}
 	s.lookAt(nil)
@@ -117,10 +126,12 @@ func (s *scratch) lookAt(c *shell.Command) {
 	copy(s.candidates, s.shared)
 	for i := range s.slots {
 		if s.slots[i].perRecord {
-			s.scan(i, s.record, s.candidates)
+			s.scan(int32(i), s.record, s.candidates)
 		}
 	}
-	if c != nil {
+	if c == nil {
+		s.candidates.join(s.shared) // the line was scanned as that of a record
+	} else {
 		s.candidates.keep(s.perRecord)
 		s.candidates.drop(s.matched)
 	}
@@ -147,52 +158,137 @@ func (s *scratch) matches(rule int32) bool {
 	return s.holds(&s.rules[rule].root) && !s.undecided
 }
 
-// scan reads a field and looks for literals in it. The rules that these lead
-// to are added to candidates.
-func (s *scratch) scan(i int, epoch uint64, candidates bitset) {
-	v := &s.values[i]
-	v.reset()
-	s.slots[i].read(&s.ev, v)
+// valuesOf reads a field, if that has not been done.
+func (s *scratch) valuesOf(slot int32) *values {
+	v := &s.values[slot]
+	if epoch := s.epoch(slot); s.read[slot] != epoch {
+		s.read[slot] = epoch
+		v.reset()
+		s.slots[slot].read(&s.ev, v)
+	}
+	return v
+}
+
+// scan looks for literals in a field. The rules that these lead to are added
+// to candidates.
+func (s *scratch) scan(i int32, epoch uint64, candidates bitset) {
 	slot := &s.slots[i]
-	for _, text := range v.list {
-		if hasUpper(text) {
-			s.folded = appendFolded(s.folded[:0], text)
-			scanText(s, slot, s.folded, epoch, candidates)
-		} else {
-			scanText(s, slot, text, epoch, candidates)
-		}
+	switch {
+	case slot.words == nil && slot.exact == nil && slot.part == noPart:
+		return
+	case slot.part != noPart && i != s.textSlot:
+		s.scanPart(i, slot, epoch, candidates)
+		return
+	}
+	for _, text := range s.valuesOf(i).list {
+		s.scanValue(slot, text, epoch, candidates)
 	}
 }
 
-// scanText looks for the literals of a slot in a folded text.
-func scanText[T string | []byte](s *scratch, slot *slot, text T, epoch uint64, candidates bitset) {
-	if id, ok := slot.exact[string(text)]; ok {
-		s.saw(id, len(text), len(text), epoch, candidates)
+// scanPart looks at a part of a command's text by itself. Only whole values
+// need that, and a payload that has the part as a member.
+func (s *scratch) scanPart(i int32, slot *slot, epoch uint64, candidates bitset) {
+	if s.ev.simple != nil {
+		if slot.exact != nil && s.ev.simple.Program != "" {
+			s.lookUp(slot, s.ev.simple.Program, epoch, candidates)
+		}
+		return
 	}
-	a := slot.words
+	s.only = slot.part
+	for _, text := range s.valuesOf(i).list {
+		if slot.exact != nil {
+			s.lookUp(slot, text, epoch, candidates)
+		}
+		s.scanWords(s.slots[s.textSlot].words, text, nil, epoch, candidates)
+	}
+	s.only = noPart
+}
+
+func (s *scratch) scanValue(slot *slot, text string, epoch uint64, candidates bitset) {
+	if slot.exact != nil {
+		s.lookUp(slot, text, epoch, candidates)
+	}
+	var c *shell.Command
+	if slot.part == wholeText {
+		c = s.ev.simple
+	}
+	s.scanWords(slot.words, text, c, epoch, candidates)
+}
+
+// lookUp looks for a value as a whole.
+func (s *scratch) lookUp(slot *slot, text string, epoch uint64, candidates bitset) {
+	s.folded = appendFolded(s.folded[:0], text)
+	if id, ok := slot.exact[string(s.folded)]; ok {
+		s.seen[id] = epoch
+		s.noteLeads(&s.literals[id], 0, 0, epoch, candidates)
+	}
+}
+
+// scanWords looks for the literals of an automaton in a text, which is that of
+// command c if there is one.
+func (s *scratch) scanWords(a *automaton, text string, c *shell.Command, epoch uint64, candidates bitset) {
 	if a == nil {
 		return
 	}
+	if isASCII(text) {
+		s.layout.set(len(text), c, func(s string) int { return len(s) })
+		scanText(s, a, text, epoch, candidates)
+		return
+	}
+	s.folded = appendFolded(s.folded[:0], text)
+	s.layout.set(len(s.folded), c, foldedLen)
+	scanText(s, a, s.folded, epoch, candidates)
+}
+
+// scanText looks for the literals of a slot in a text, which is folded but for
+// the case of ASCII letters.
+func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64, candidates bitset) {
 	state := int32(0)
 	for i := 0; i < len(text); i++ {
 		state = a.next[state>>1+a.class[text[i]]]
 		if state&1 != 0 {
 			for _, id := range a.found[state>>1/a.width] {
-				s.saw(id, i+1, len(text), epoch, candidates)
+				s.saw(id, i+1, epoch, candidates)
 			}
 		}
 	}
 }
 
-// saw notes that a literal ends at end in a text of that size.
-func (s *scratch) saw(id int32, end, size int, epoch uint64, candidates bitset) {
+// saw notes that a literal ends there in the text that is being scanned.
+func (s *scratch) saw(id int32, end int, epoch uint64, candidates bitset) {
 	l := &s.literals[id]
+	p := l.part
+	switch {
+	case s.only != noPart:
+		if p != s.only {
+			return
+		}
+		p = wholeText
+	case p == lineText:
+		if s.ev.simple != nil {
+			return
+		}
+		epoch, candidates = s.whole, s.shared
+	case p == noPart:
+		p = wholeText
+	}
 	if s.seen[id] == epoch && !l.bound {
 		return
 	}
+	from := end - len(l.text)
+	in := s.layout.of(p, from, end)
+	if from < in.from || end > in.to {
+		return
+	}
 	s.seen[id] = epoch
+	s.noteLeads(l, from-in.from, in.to-end, epoch, candidates)
+}
+
+// noteLeads notes what follows from a literal that has that many bytes before
+// and behind it.
+func (s *scratch) noteLeads(l *literal, before, behind int, epoch uint64, candidates bitset) {
 	for _, to := range l.leads {
-		if !to.place.fits(end-len(l.text), size-end) {
+		if !to.place.fits(before, behind) {
 			continue
 		}
 		a := &s.atoms[to.atom]
@@ -290,7 +386,7 @@ func (s *scratch) possible(a *atom, epoch uint64) bool {
 
 // verify asks a test of the values themselves.
 func (s *scratch) verify(a *atom) bool {
-	v := &s.values[a.slot]
+	v := s.valuesOf(a.slot)
 	switch a.how {
 	case exists:
 		return v.present
@@ -327,7 +423,7 @@ func (s *scratch) compare(a *atom, value string) bool {
 		n, ok := decimal(value)
 		return ok && a.how.order(n, a.number)
 	}
-	for _, other := range s.values[a.ref].list {
+	for _, other := range s.valuesOf(a.ref).list {
 		if s.budget -= len(value) + len(other); s.budget < 0 {
 			return false
 		}

@@ -120,11 +120,14 @@ func (d *decoder) identity() error {
 	if e.IdentityUUID == "" {
 		e.IdentityUUID = d.payload.ID("winner_uuid")
 	}
+	d.identityID = e.IdentityUUID
 	return nil
 }
 
 func (d *decoder) intel() error {
-	d.head(ttp.Intel).sourceID = (*Event).attacker
+	e := d.head(ttp.Intel)
+	e.sourceID = (*Event).attacker
+	d.intelOf = e.AttackerUUID
 	return nil
 }
 
@@ -179,6 +182,7 @@ func (d *decoder) sessionEnded() error {
 			d.entry(session, list.kind, entry, list.text, list.suffix, i)
 		}
 	}
+	countAttempts(d.Events)
 	return nil
 }
 

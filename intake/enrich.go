@@ -2,22 +2,20 @@ package intake
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"ttp-worker/ttp"
 )
 
 // Enrich reads what the messages only point at: the fingerprint and the token
-// of a canary hit, the row of a credential finding, what intelligence is known
-// about the attacker of a session that ended. It may append events to a
-// message. An error means that the database could not be asked; what was read
-// by then is kept, and calling again goes on from there.
+// of a canary hit, the row of a credential finding, the passwords that an
+// identity tried, what intelligence is known about the attacker of a session
+// that ended. It may append events to a message. An error means that the
+// database could not be asked; what was read by then is kept, and calling again
+// goes on from there.
 func (r *Resolver) Enrich(ctx context.Context, messages []*Message) error {
-	if err := r.lookUp(ctx, sessions(messages)); err != nil {
+	if err := r.lookUp(ctx, early(messages)); err != nil {
 		return err
 	}
 	for _, m := range messages {
@@ -28,118 +26,40 @@ func (r *Resolver) Enrich(ctx context.Context, messages []*Message) error {
 	return nil
 }
 
-// sessions returns the events whose attacker must be known before tagging.
-func sessions(messages []*Message) (events []*Event) {
+// early returns the events whose attacker must be known before tagging.
+func early(messages []*Message) (events []*Event) {
 	for _, m := range messages {
-		if m.wantIntel {
+		if m.wantIntel || m.wantCountry {
 			events = append(events, m.Events[0])
 		}
 	}
 	return events
 }
 
+// enrich takes the steps that the message still needs.
 func (r *Resolver) enrich(ctx context.Context, m *Message) error {
-	if m.tokenID != "" {
-		if err := r.addToken(ctx, m); err != nil {
+	for _, step := range []struct {
+		wanted bool
+		take   func(context.Context, *Message) error
+		done   func()
+	}{
+		{m.tokenID != "", r.addToken, func() { m.tokenID = "" }},
+		{m.triggerID != "", r.addStoredFingerprint, func() { m.triggerID = "" }},
+		{m.wantCountry, r.addCountry, func() { m.wantCountry = false }},
+		{m.reuseID != "", r.addReuse, func() { m.reuseID = "" }},
+		{m.identityID != "", r.addSpraying, func() { m.identityID = "" }},
+		{m.wantIntel, r.addIntel, func() { m.wantIntel = false }},
+		{m.intelOf != "", r.completeIntel, func() { m.intelOf = "" }},
+	} {
+		if !step.wanted {
+			continue
+		}
+		if err := step.take(ctx, m); err != nil {
 			return err
 		}
-		m.tokenID = ""
-	}
-	if m.triggerID != "" {
-		if err := r.addStoredFingerprint(ctx, m); err != nil {
-			return err
-		}
-		m.triggerID = ""
-	}
-	if m.reuseID != "" {
-		if err := r.addReuse(ctx, m); err != nil {
-			return err
-		}
-		m.reuseID = ""
-	}
-	if m.wantIntel {
-		if err := r.addIntel(ctx, m); err != nil {
-			return err
-		}
-		m.wantIntel = false
+		step.done()
 	}
 	return nil
-}
-
-// addToken tells the hit what kind of token it was, which rules ask for.
-func (r *Resolver) addToken(ctx context.Context, m *Message) error {
-	token, ok, err := r.db.CanaryToken(ctx, m.tokenID)
-	if err != nil || !ok {
-		return err
-	}
-	hit := m.Events[0]
-	for _, member := range token {
-		name := member.Name
-		if name == "kind" {
-			name = "token_kind"
-		}
-		if !hit.Payload.Has(name) {
-			hit.Payload = hit.Payload.Set(name, member.Value)
-		}
-	}
-	return nil
-}
-
-// addStoredFingerprint appends the fingerprint that the sensor stored with the
-// hit. One that was sent in chunks is spread over as many hits; it belongs to
-// the hit that brought the last chunk.
-func (r *Resolver) addStoredFingerprint(ctx context.Context, m *Message) error {
-	row, ok, err := r.db.CanaryTrigger(ctx, m.triggerID)
-	if err != nil || !ok {
-		return err
-	}
-	fp, ok := row.Headers.Object("_fp")
-	if !ok {
-		if fp, ok, err = r.joinChunks(ctx, row); err != nil || !ok {
-			return err
-		}
-	}
-	m.addFingerprint(m.Events[0].Payload.Set("_fp", ttp.Value(fp.AppendJSON(nil))))
-	return nil
-}
-
-// Fingerprint chunks are a few kilobytes each, at most 64 of them.
-const maxChunks = 64
-
-func (r *Resolver) joinChunks(ctx context.Context, last ttp.CanaryTrigger) (ttp.Object, bool, error) {
-	sid := last.Headers.ID("_fp_sid")
-	index, hasIndex := last.Headers.Int("_fp_idx")
-	total, hasTotal := last.Headers.Int("_fp_total")
-	if sid == "" || !hasIndex || !hasTotal || total < 1 || total > maxChunks || index != total-1 {
-		return nil, false, nil
-	}
-	rows, err := r.db.CanaryChunks(ctx, last.TokenUUID, sid)
-	if err != nil {
-		return nil, false, err
-	}
-	chunks := make([]string, total)
-	for _, row := range append(rows, last) {
-		i, ok := row.Headers.Int("_fp_idx")
-		if ok && i >= 0 && i < total {
-			chunks[i] = row.Headers.Text("_fp_chunk")
-		}
-	}
-	if slices.Contains(chunks, "") {
-		return nil, false, nil
-	}
-	fp, ok := decodeChunks(strings.Join(chunks, ""))
-	return fp, ok, nil
-}
-
-// decodeChunks reads a fingerprint in base64, of either alphabet, padded or not.
-func decodeChunks(text string) (ttp.Object, bool) {
-	text = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(text), "=")
-	data, err := base64.RawStdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, false
-	}
-	fp, err := ttp.ParseObject(string(data))
-	return fp, err == nil
 }
 
 // addReuse completes the events of a credential finding from its row.
@@ -193,5 +113,37 @@ func (r *Resolver) addIntel(ctx context.Context, m *Message) error {
 	e := &Event{Event: session.Event, Address: session.Address, sourceID: (*Event).attacker}
 	e.Kind, e.Payload, e.AttackerUUID = ttp.Intel, intel, attacker.UUID
 	m.Events = append(m.Events, e)
+	return nil
+}
+
+// completeIntel fills in what the attacker's row says and the message does not:
+// it holds only what the providers answered this time, and of the reports of
+// AbuseIPDB no categories.
+func (r *Resolver) completeIntel(ctx context.Context, m *Message) error {
+	row, ok, err := r.db.Intel(ctx, m.intelOf)
+	if err != nil || !ok {
+		return err
+	}
+	e := m.Events[0]
+	for _, member := range row {
+		v, _ := e.Payload.Get(member.Name)
+		if list, isList := v.List(); (v.IsNull() || isList && len(list) == 0) && !member.Value.IsNull() {
+			e.Payload = e.Payload.Set(member.Name, member.Value)
+		}
+	}
+	r.intel.put(m.intelOf, row, intelFor)
+	return nil
+}
+
+// addSpraying tells of an identity how many accounts it tried the same password
+// with, which is in no message.
+func (r *Resolver) addSpraying(ctx context.Context, m *Message) error {
+	s, ok, err := r.db.Spraying(ctx, m.identityID)
+	if err != nil || !ok {
+		return err
+	}
+	e := m.Events[0]
+	e.setAbsent("shared_password_hash", ttp.Quote(s.SecretHash))
+	e.setAbsent("account_count", ttp.Number(int64(s.Accounts)))
 	return nil
 }

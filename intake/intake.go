@@ -35,11 +35,14 @@ type Message struct {
 	Malformed int
 
 	// What Enrich has to read, "" or false for nothing.
-	reuseID   string // the credential_reuse row
-	triggerID string // the canary_triggers row
-	tokenID   string // the canary_tokens row
-	wantIntel bool   // the attacker_intel row
-	at        time.Time
+	reuseID     string // the credential_reuse row
+	triggerID   string // the canary_triggers row
+	tokenID     string // the canary_tokens row
+	identityID  string // the credentials of this identity
+	intelOf     string // the rest of the attacker_intel row of this attacker
+	wantIntel   bool   // the attacker_intel row, as an event of its own
+	wantCountry bool   // the attacker's country
+	at          time.Time
 }
 
 // Event is an event that may still have to be anchored.

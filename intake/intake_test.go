@@ -16,6 +16,8 @@ type rows struct {
 	intel   ttp.Object
 	trigger *ttp.CanaryTrigger
 	reuse   ttp.Object
+	chunks  []ttp.CanaryTrigger
+	spray   ttp.Spraying
 	created []ttp.Attacker
 }
 
@@ -28,7 +30,7 @@ func (r *rows) AttackersByAddress(_ context.Context, addresses []string) (map[st
 	found := map[string]ttp.Attacker{}
 	for _, a := range addresses {
 		if a == knownIP {
-			found[a] = ttp.Attacker{UUID: known, Address: a, IdentityUUID: "identity"}
+			found[a] = ttp.Attacker{UUID: known, Address: a, IdentityUUID: "identity", Country: "FR"}
 		}
 	}
 	return found, nil
@@ -61,7 +63,11 @@ func (r *rows) CanaryTrigger(context.Context, string) (ttp.CanaryTrigger, bool, 
 }
 
 func (r *rows) CanaryChunks(context.Context, string, string) ([]ttp.CanaryTrigger, error) {
-	return nil, nil
+	return r.chunks, nil
+}
+
+func (r *rows) Spraying(context.Context, string) (ttp.Spraying, bool, error) {
+	return r.spray, r.spray.Accounts > 0, nil
 }
 
 func (r *rows) CanaryToken(context.Context, string) (ttp.Object, bool, error) {
@@ -208,8 +214,93 @@ func TestEnrich(t *testing.T) {
 	if len(m.Events) != 2 || m.Events[1].Kind != ttp.CanaryFingerprint || m.Events[1].SourceID != "T" || !m.Events[1].Payload.Has("_fp") {
 		t.Errorf("a hit with a stored fingerprint: %+v", m.Events)
 	}
+	if country := m.Events[1].Payload.Text("country_code"); country != "FR" {
+		t.Errorf("a fingerprint is held against country %q, want that of the attacker's row", country)
+	}
 	m = take(t, db, false, "credential.reuse.detected", `{"id":"F","target_count":"3","attacker_ips":["198.51.100.7"]}`)
 	if n, _ := m.Events[0].Payload.Int("reuse_count"); n != 3 || m.Events[0].Payload.Text("credential_hash") != "beef" {
 		t.Errorf("a finding with a row: %+v", m.Events[0].Payload)
+	}
+}
+
+func TestEnrich_completes_intelligence_from_the_row(t *testing.T) {
+	db := &rows{intel: ttp.Object{
+		{Name: "abuseipdb_score", Value: "90"}, {Name: "feodo_listed", Value: "true"}, {Name: "greynoise_name", Value: "null"},
+	}}
+	p := take(t, db, false, "attacker.intel.enriched", `{"attacker_uuid":"`+known+`","abuseipdb_score":null,"feodo_listed":false}`).Events[0].Payload
+	if score, _ := p.Int("abuseipdb_score"); score != 90 {
+		t.Errorf("score %d, want that of the row where the message has none", score)
+	}
+	if listed, _ := p.Bool("feodo_listed"); listed || p.Has("greynoise_name") {
+		t.Errorf("the row displaced what the message says: %s", p.AppendJSON(nil))
+	}
+}
+
+func TestEnrich_tells_how_many_accounts_an_identity_sprayed(t *testing.T) {
+	db := &rows{spray: ttp.Spraying{SecretHash: "beef", Accounts: 4}}
+	for _, subject := range []string{"identity.formed", "identity.merged"} {
+		p := take(t, db, true, subject, `{"identity_uuid":"i","winner_uuid":"i"}`).Events[0].Payload
+		if n, _ := p.Int("account_count"); n != 4 || p.Text("shared_password_hash") != "beef" {
+			t.Errorf("%s: %s", subject, p.AppendJSON(nil))
+		}
+	}
+}
+
+// chunk is the hit that brought part i of a fingerprint of two.
+func chunk(i, text string) ttp.CanaryTrigger {
+	return ttp.CanaryTrigger{UUID: "hit" + i, TokenUUID: "t", Headers: ttp.Object{
+		{Name: "_fp_sid", Value: `"s"`}, {Name: "_fp_total", Value: `"2"`}, {Name: "_fp_idx", Value: ttp.Quote(i)}, {Name: "_fp_chunk", Value: ttp.Quote(text)},
+	}}
+}
+
+// {"nav":{"wd":true}} in base64, cut in two.
+var parts = []ttp.CanaryTrigger{chunk("0", "eyJuYXYiOnsi"), chunk("1", "d2QiOnRydWV9fQ")}
+
+func TestEnrich_joins_a_fingerprint_whichever_part_comes_last(t *testing.T) {
+	for arrived, c := range map[string]struct {
+		stored []ttp.CanaryTrigger
+		hit    ttp.CanaryTrigger
+		want   string // source_id of the fingerprint, "" for none
+	}{
+		"the last part, all others stored":        {parts, parts[1], "hit1"},
+		"an earlier part, all others stored":      {parts, parts[0], "hit1"},
+		"the last part, an earlier still missing": {parts[1:], parts[1], ""},
+		"the first part alone":                    {parts[:1], parts[0], ""},
+	} {
+		db := &rows{trigger: &c.hit, chunks: c.stored}
+		m := take(t, db, false, "canary.t.triggered", `{"token_id":"t","trigger_id":"`+c.hit.UUID+`","src_ip":"198.51.100.7"}`)
+		got := ""
+		if len(m.Events) == 2 {
+			got = m.Events[1].SourceID
+		}
+		if got != c.want {
+			t.Errorf("%s: fingerprint %q, want %q", arrived, got, c.want)
+		}
+	}
+}
+
+func TestDecode_counts_the_logins_of_a_session(t *testing.T) {
+	login := func(password, result string) string {
+		return `{"service":"ssh","username":"root","password":"` + password + `","result":"` + result + `"}`
+	}
+	guesses := login("a", "failed") + "," + login("b", "failed") + "," + login("c", "failed") + "," + login("d", "failed") + "," + login("e", "failed")
+	m := take(t, &rows{}, false, "attacker.session.ended",
+		`{"session_id":"S","attacker_ip":"198.51.100.7","auth_attempts":[`+guesses+","+login("f", "success")+`,{"service":"ftp","username":"x","fail_count":9}]}`)
+	at := func(i int, member string) int64 { n, _ := m.Events[i].Payload.Int(member); return n }
+	if at(1, "fail_count") != 0 || at(4, "fail_count") != 0 || at(5, "fail_count") != 5 {
+		t.Errorf("the failures of a service stand with the last of them: %d %d %d", at(1, "fail_count"), at(4, "fail_count"), at(5, "fail_count"))
+	}
+	if at(5, "password_count") != 0 || at(6, "password_count") != 6 {
+		t.Errorf("the passwords of a name stand with its last login: %d %d", at(5, "password_count"), at(6, "password_count"))
+	}
+	if prior, _ := m.Events[6].Payload.Bool("prior_brute"); !prior {
+		t.Error("a success behind five failures is not said to be guessed")
+	}
+	if at(7, "fail_count") != 9 {
+		t.Error("what the producer counted was replaced")
+	}
+	m = take(t, &rows{}, false, "attacker.session.ended", `{"session_id":"S","attacker_ip":"198.51.100.7","auth_attempts":[`+login("f", "success")+`]}`)
+	if m.Events[1].Payload.Has("prior_brute") {
+		t.Error("a first login is said to be guessed")
 	}
 }

@@ -158,7 +158,7 @@ func (d *decoder) canaryTriggered() error {
 	p := d.payload
 	hit := d.head(ttp.Canary)
 	hit.sourceID = d.triggerSourceID(hit)
-	d.triggerID, d.tokenID = p.ID("trigger_id"), p.ID("token_id")
+	d.triggerID, d.tokenID, d.wantCountry = p.ID("trigger_id"), p.ID("token_id"), true
 	for _, name := range fingerprintMembers {
 		if p.Has(name) {
 			d.addFingerprint(p)

@@ -22,6 +22,7 @@ type Database interface {
 	CanaryChunks(ctx context.Context, tokenUUID, sid string) ([]ttp.CanaryTrigger, error)
 	CanaryToken(ctx context.Context, uuid string) (ttp.Object, bool, error)
 	CredentialReuse(ctx context.Context, id string) (ttp.Object, bool, error)
+	Spraying(ctx context.Context, identityUUID string) (ttp.Spraying, bool, error)
 }
 
 const (

@@ -27,17 +27,21 @@ func (d *DB) AttackersByUUID(ctx context.Context, uuids []string) (map[string]tt
 func (d *DB) attackers(ctx context.Context, by string, keys []string, keyOf func(ttp.Attacker) string) (map[string]ttp.Attacker, error) {
 	found := make(map[string]ttp.Attacker)
 	keys = slices.DeleteFunc(slices.Clone(keys), namesNoRow)
+	country, err := d.countryColumn(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for chunk := range slices.Chunk(keys, maxRows) {
 		args := make([]any, len(chunk))
 		for i, key := range chunk {
 			args[i] = key
 		}
-		query := "SELECT uuid, ip, COALESCE(identity_id, ''), CAST(first_seen AS CHAR), CAST(last_seen AS CHAR) FROM attackers WHERE " +
-			by + " IN (" + marks(len(args)) + ")"
+		query := "SELECT uuid, ip, COALESCE(identity_id, ''), CAST(first_seen AS CHAR), CAST(last_seen AS CHAR), " + country +
+			" FROM attackers WHERE " + by + " IN (" + marks(len(args)) + ")"
 		err := each(ctx, d.read, query, args, func(scan func(...any) error) error {
 			var a ttp.Attacker
 			var first, last string
-			if err := scan(&a.UUID, &a.Address, &a.IdentityUUID, &first, &last); err != nil {
+			if err := scan(&a.UUID, &a.Address, &a.IdentityUUID, &first, &last, &a.Country); err != nil {
 				return err
 			}
 			a.FirstSeen, _ = parseTime(first)
@@ -54,6 +58,16 @@ func (d *DB) attackers(ctx context.Context, by string, keys []string, keyOf func
 		}
 	}
 	return found, nil
+}
+
+// countryColumn is what says where an attacker's address is; our own schema
+// does not.
+func (d *DB) countryColumn(ctx context.Context) (expression string, err error) {
+	cols, err := d.columns(ctx, "attackers")
+	if _, ok := cols["country_code"]; !ok {
+		return "''", err
+	}
+	return "COALESCE(country_code, '')", nil
 }
 
 // namesNoRow reports whether key can't be that of a row. Keys are ASCII, and
@@ -229,7 +243,7 @@ func (d *DB) Intel(ctx context.Context, attackerUUID string) (ttp.Object, bool, 
 		valid = " AND expires_at > '" + timeText(d.now(), 0) + "'"
 	}
 	return d.object(ctx, "attacker_intel", "attacker_uuid", attackerUUID, []string{
-		"attacker_uuid", "attacker_ip", "aggregate_verdict", "abuseipdb_score", "abuseipdb_categories",
+		"attacker_uuid", "attacker_ip", "aggregate_verdict", "abuseipdb_score", "abuseipdb_categories", "abuseipdb_raw",
 		"greynoise_classification", "greynoise_name", "greynoise_tags", "feodo_listed", "feodo_malware_family",
 		"threatfox_listed", "threatfox_threat_types", "threatfox_ioc_types", "threatfox_malware_families",
 	}, valid)

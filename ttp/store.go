@@ -39,6 +39,7 @@ type Attacker struct {
 	UUID         string
 	Address      string
 	IdentityUUID string // "" if it has not been resolved to an identity
+	Country      string // ISO 3166 alpha-2, "" if the database does not say
 	FirstSeen    time.Time
 	LastSeen     time.Time
 }
@@ -49,4 +50,10 @@ type CanaryTrigger struct {
 	TokenUUID string
 	SrcIP     string
 	Headers   Object // raw_headers: request headers and the "_fp…" members
+}
+
+// Spraying is the password that an identity tried with the most accounts.
+type Spraying struct {
+	SecretHash string
+	Accounts   int
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -141,10 +142,18 @@ func (p *Publisher) Suppressed(ctx context.Context, ruleID, techniqueID, reason 
 // Notify publishes payload under topic in the stream TTP, once: topics like
 // "ttp.rule.reloaded.R0001", which have no identity of their own.
 func (p *Publisher) Notify(ctx context.Context, topic string, payload ttp.Object) error {
+	return p.NotifyOnce(ctx, "", topic, payload)
+}
+
+// NotifyOnce publishes payload under topic in the stream TTP, which keeps one
+// of what comes under the same id within its window, also from other workers.
+// An empty id is one of its own.
+func (p *Publisher) NotifyOnce(ctx context.Context, id, topic string, payload ttp.Object) error {
 	if !validSubject(topic) {
 		return ttp.Permanent(fmt.Errorf("publish: %.80q is no subject to publish on", topic))
 	}
-	return p.bus.send(ctx, p.bus.envelope(envelopeID(rand.Text()), topic, payload.AppendJSON(nil)), "", p.bus.o.TTP)
+	msg := p.bus.envelope(envelopeID(cmp.Or(id, rand.Text())), topic, payload.AppendJSON(nil))
+	return p.bus.send(ctx, msg, id, p.bus.o.TTP)
 }
 
 func orNull(s string) ttp.Value {

@@ -55,9 +55,14 @@ func (s *RuleState) Check() error {
 }
 
 // Active reports whether s changes what its rule does at that time.
-func (s *RuleState) Active(at time.Time) bool {
-	return s.State != RuleEnabled && (s.Until.IsZero() || at.Before(s.Until))
+func (s *RuleState) Active(at time.Time) bool { return s.restrains() && !s.Expired(at) }
+
+// Expired reports whether s changed what its rule does until some time before.
+func (s *RuleState) Expired(at time.Time) bool {
+	return s.restrains() && !s.Until.IsZero() && !at.Before(s.Until)
 }
+
+func (s *RuleState) restrains() bool { return s.State == RuleDisabled || s.State == RuleClipped }
 
 // Cap returns what becomes of a confidence while s is active; drop says that
 // the tag is not to be stored at all.

@@ -142,7 +142,7 @@ func (w *Worker) tag(ctx context.Context, it *item) {
 		belowFloor := 0
 		for _, f := range findings {
 			if f.Confidence < ttp.MinConfidence {
-				w.suppressed.add(f.RuleID, f.Technique, "floor")
+				w.suppressed.add(f.RuleID, f.Technique, "floor", 1)
 				belowFloor++
 				continue
 			}

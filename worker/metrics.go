@@ -12,7 +12,7 @@ import (
 // attackers send.
 type Metrics struct {
 	Events        *prometheus.CounterVec // by kind: events the taggers looked at
-	Tags          *prometheus.CounterVec // by outcome: inserted, duplicate, below_floor, refused
+	Tags          *prometheus.CounterVec // by outcome: inserted, duplicate, below_floor, disabled, clipped, refused
 	Messages      *prometheus.CounterVec // by outcome: acked, retried, dead_lettered
 	DeadLetters   *prometheus.CounterVec // by reason
 	Unclaimed     *prometheus.CounterVec // by kind: events no tagger claims

@@ -42,6 +42,7 @@ var owned = map[string][]string{
 	"yaml":             {"go.yaml.in/yaml", "gopkg.in/yaml.v3"},
 	"regexp2":          {"github.com/dlclark/regexp2"},
 	"database drivers": {"github.com/go-sql-driver/mysql", "modernc.org/sqlite", "database/sql"},
+	"fsnotify":         {"github.com/fsnotify/fsnotify"},
 	"goose":            {"github.com/pressly/goose"},
 	"backoff":          {"github.com/cenkalti/backoff"},
 	"prometheus":       {"github.com/prometheus"},

@@ -21,7 +21,9 @@ const maxFile = 4 << 20
 // File is one rule file, read and parsed. It never changes, and any number of
 // sets may be compiled of it.
 type File struct {
-	Name     string // source and path, for messages
+	Name string // source and path, for messages
+	Sum  string // of its content, "" if it could not be read
+
 	rules    []*definition
 	problems []Problem
 }
@@ -68,6 +70,7 @@ func (src Source) Read(name string) *File {
 		f.problem("", "", fmt.Errorf("read rule file: %w", err))
 		return f
 	}
+	f.Sum = fmt.Sprintf("%x", sha256.Sum256(data))
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node

@@ -89,21 +89,26 @@ func (e *entry) look(src Source, name string, now time.Time, force bool) *entry 
 	if e != nil && err == nil && !force && e.trusted && sameInfo(e.info, info) {
 		return e
 	}
-	latest := src.Read(name)
-	next := &entry{info: info, latest: latest, used: latest}
-	next.trusted = err == nil && latest.Sum != "" && now.Sub(info.ModTime()) > settled
+	next := &entry{info: info}
 	if e == nil {
-		return next
+		e = new(entry)
 	}
-	if err == nil && info.Size() == 0 && next.stillVacant(e, now) {
-		next.latest, next.used = e.latest, e.used
-		return next
+	next.latest = src.Read(name, e.latest)
+	if e.latest != nil && !e.latest.Readable() && !next.latest.Readable() {
+		next.latest = e.latest // as unreadable as before
 	}
+	next.trusted = err == nil && next.latest.Readable() && now.Sub(info.ModTime()) > settled
 	switch {
-	case latest.Sum != "" && latest.Sum == e.latest.Sum:
-		next.latest, next.used = e.latest, e.used
-	case len(latest.Problems()) > 0 && len(e.used.Problems()) == 0:
+	case e.used == nil:
+		next.used = next.latest
+	case next.latest == e.latest:
 		next.used = e.used
+	case err == nil && info.Size() == 0 && next.stillVacant(e, now):
+		next.latest, next.used = e.latest, e.used
+	case len(next.latest.Problems()) > 0 && len(e.used.Problems()) == 0:
+		next.used = e.used
+	default:
+		next.used = next.latest
 	}
 	return next
 }

@@ -73,6 +73,7 @@ type Live struct {
 
 	loading  sync.Mutex // guards library and reported
 	library  library
+	stale    bool            // what is in use is not what the library has
 	reported map[string]bool // problems that were logged and persist
 
 	stating  sync.Mutex          // guards known, read and troubled
@@ -89,16 +90,15 @@ type generation struct {
 
 var _ tagger.Tagger = (*Live)(nil)
 
-// New reads the rules. Those that are refused are problems, the others work.
-// The error is that of Build.
-func New(o Options) (*Live, []rule.Problem, error) {
+// New reads the rules. Those that are refused are logged, the others work. The
+// error is that of Build.
+func New(o Options) (*Live, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	l := &Live{o: o, news: newBoard(), now: time.Now, reported: make(map[string]bool), library: newLibrary(o.Sources)}
+	l := &Live{o: o, news: newBoard(), now: time.Now, reported: make(map[string]bool), library: newLibrary(o.Sources), stale: true}
 	l.active.Store(&map[string]ttp.RuleState{})
-	_, problems, err := l.load(false)
-	return l, problems, err
+	return l, l.load(false)
 }
 
 // Run follows the rules and their states, and tells what changed, until ctx
@@ -157,34 +157,36 @@ func (l *Live) suppressed(f ttp.Finding, reason string) {
 // and returns when the new rules are in use. Files with a fault are logged and
 // are no error; the error is that of Build, and the rules stay as they were.
 func (l *Live) Reload(context.Context) error {
-	_, _, err := l.load(true)
-	return err
+	return l.load(true)
 }
 
-// load takes over what changed in the files, all of them if forced. It reports
-// whether there is a new set.
-func (l *Live) load(force bool) (changed bool, problems []rule.Problem, err error) {
+// load takes over what changed in the files, all of them if forced.
+func (l *Live) load(force bool) error {
 	l.loading.Lock()
 	defer l.loading.Unlock()
 	start := time.Now()
 	before := l.current.Load()
-	if !l.library.refresh(l.now(), force) && before != nil {
-		return false, nil, nil
+	if l.library.refresh(l.now(), force) {
+		l.stale = true
+	}
+	if !l.stale {
+		return nil
 	}
 	set, problems := l.library.compile(l.o.Rules)
 	built, err := l.o.Build(set)
 	if err != nil {
-		return false, problems, fmt.Errorf("use the rules: %w", err)
+		return fmt.Errorf("use the rules: %w", err)
 	}
 	l.current.Store(&generation{built, set})
+	l.stale = false
 	l.report(problems)
 	if before == nil {
-		return true, problems, nil
+		return nil
 	}
 	changes := difference(before.set.Rules(), set.Rules())
 	l.o.Log.Info("rules reloaded", zap.Int("changed", len(changes)), zap.Int("problems", len(problems)), zap.Duration("took", time.Since(start)))
 	l.tell(changes)
-	return true, problems, nil
+	return nil
 }
 
 // report logs the problems that are new and those that are gone.

@@ -48,7 +48,7 @@ func (l *Live) followFiles(ctx context.Context) {
 		case <-look.C:
 		}
 		signs.add()
-		if _, _, err := l.load(false); err != nil {
+		if err := l.load(false); err != nil {
 			l.o.Log.Error("rules not reloaded, those before stay in use", zap.Error(err))
 		}
 	}
@@ -91,9 +91,7 @@ func (s *signs) add() {
 	for _, root := range s.dirs {
 		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error { // unreadable ones are the library's to report
 			switch {
-			case err != nil:
-				return nil
-			case !d.IsDir():
+			case err != nil || !d.IsDir():
 				return nil
 			case path != root && strings.HasPrefix(d.Name(), "."):
 				return fs.SkipDir

@@ -172,21 +172,9 @@ func TestWrite_cutsTheTimeToTheColumn(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, db, tagged("a", 1))
-	var at string
-	if err := raw(t, dsn).QueryRow("SELECT CAST(created_at AS CHAR) FROM ttp_tag").Scan(&at); err != nil || at != "2026-02-03 04:05:59" {
-		t.Errorf("created_at is %q, %v", at, err)
+	if at := testdb.Query(t, dsn, "SELECT CAST(created_at AS CHAR) FROM ttp_tag"); !slices.Equal(at, []string{"2026-02-03 04:05:59"}) {
+		t.Errorf("created_at is %q", at)
 	}
-}
-
-// raw opens a MySQL database beside the sink.
-func raw(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("mysql", testdb.DriverDSN(t, dsn))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
 }
 
 // Connections that an administrator kills are replaced; what was under way
@@ -204,7 +192,7 @@ func TestWrite_survivesKilledConnections(t *testing.T) {
 	if err := db.CreateAttackers(t.Context(), []ttp.Attacker{{UUID: attacker, Address: "198.51.100.7"}}); err != nil {
 		t.Fatal(err)
 	}
-	admin := raw(t, dsn)
+	admin := testdb.Open(t, dsn)
 	done := make(chan struct{}) // closed when the writes are through
 	go func() {
 		for {

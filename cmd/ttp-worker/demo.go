@@ -156,7 +156,7 @@ func workOff(ctx context.Context, l *live, sessions int, board *scoreboard) (dem
 	for i, s := range l.worker.Sources {
 		l.worker.Sources[i] = &countedSource{Source: s, counter: counting}
 	}
-	err := l.worker.Run(ctx)
+	err := l.work(ctx)
 	total := counting.total(l)
 	if err == nil && counting.left() > 0 {
 		err = fmt.Errorf("%d of %d sessions were not settled in time", counting.left(), sessions)

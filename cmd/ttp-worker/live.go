@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,10 @@ import (
 	"ttp-worker/bus"
 	"ttp-worker/intake"
 	"ttp-worker/internal/embedded"
+	"ttp-worker/ruleset"
 	"ttp-worker/sink"
+	"ttp-worker/tagger"
+	"ttp-worker/tagger/rule"
 	"ttp-worker/ttp"
 	"ttp-worker/worker"
 )
@@ -26,6 +30,7 @@ type live struct {
 	bus      *bus.Bus
 	db       *sink.DB
 	worker   *worker.Worker
+	rules    *ruleset.Live
 	registry *prometheus.Registry
 }
 
@@ -37,25 +42,22 @@ func newLive(ctx context.Context, o *runOptions, log *zap.Logger) (l *live, err 
 			l.close()
 		}
 	}()
-	rules, problems, err := loadRules(o.rules)
-	if err != nil {
-		return l, err
-	}
-	logProblems(log, problems)
-	tagger, err := newTagger(rules, log.Named("tagger"))
+	sources, err := ruleSources(o.rules)
 	if err != nil {
 		return l, err
 	}
 	if err := l.connect(o, log); err != nil { //nolint:contextcheck // it does not wait for the servers
 		return l, err
 	}
-	metrics := worker.NewMetrics(l.registry)
-	tagger.Unclaimed = func(kind ttp.Kind) { metrics.Unclaimed.WithLabelValues(worker.KindLabel(kind)).Inc() }
+	metrics, publisher := worker.NewMetrics(l.registry), l.bus.NewPublisher()
+	if err := l.loadRules(sources, publisher, metrics, log); err != nil {
+		return l, err
+	}
 	l.worker = &worker.Worker{
 		Resolver:  intake.NewResolver(l.db, o.unknownAttacker == "create"),
-		Tagger:    tagger,
+		Tagger:    l.rules,
 		Sink:      l.db,
-		Publisher: l.bus.NewPublisher(),
+		Publisher: publisher,
 		Log:       log.Named("worker"),
 		Metrics:   metrics,
 		Status:    new(worker.Status),
@@ -66,6 +68,39 @@ func newLive(ctx context.Context, o *runOptions, log *zap.Logger) (l *live, err 
 		l.worker.Sources = append(l.worker.Sources, l.bus.NewSource(bus.Batch{Size: o.batchSize, Bytes: o.batchBytes, Wait: o.batchWait}))
 	}
 	return l, nil
+}
+
+// loadRules reads the rules and makes the tagger that follows them.
+func (l *live) loadRules(sources []ruleset.Source, publisher *bus.Publisher, metrics *worker.Metrics, log *zap.Logger) (err error) {
+	l.rules, err = ruleset.New(ruleset.Options{
+		Sources: sources,
+		Rules:   ruleOptions(),
+		Build: func(set *rule.Set) (tagger.Tagger, error) {
+			c, err := newTagger(set, log.Named("tagger"))
+			if err != nil {
+				return nil, err
+			}
+			c.Unclaimed = func(kind ttp.Kind) { metrics.Unclaimed.WithLabelValues(worker.KindLabel(kind)).Inc() }
+			return c, nil
+		},
+		States:     l.db,
+		Notifier:   publisher,
+		Suppressed: func(ruleID, technique, reason string) { l.worker.Suppress(ruleID, technique, reason) },
+		Log:        log.Named("rules"),
+	})
+	return err
+}
+
+// work runs the worker until ctx ends and it has finished; meanwhile the rules
+// are followed.
+func (l *live) work(ctx context.Context) error {
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var rules sync.WaitGroup
+	rules.Go(func() { l.rules.Run(following) })
+	err := l.worker.Run(ctx)
+	stop()
+	rules.Wait()
+	return err
 }
 
 // connect opens the bus and the database, embedded or elsewhere.
@@ -106,6 +141,9 @@ func (l *live) prepare(ctx context.Context, o *runOptions, log *zap.Logger) erro
 		if err := insist(ctx, l.worker.Status, "database", log, l.db.Migrate); err != nil {
 			return err
 		}
+	}
+	if err := insist(ctx, l.worker.Status, "database", log, l.rules.LoadStates); err != nil {
+		return err
 	}
 	return insist(ctx, l.worker.Status, "nats", log, func(ctx context.Context) error {
 		if o.provision {

@@ -42,7 +42,7 @@ func startLive(t *testing.T, dsn string, log *zap.Logger) *harness {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- l.worker.Run(ctx) }()
+	go func() { ended <- l.work(ctx) }()
 	h.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {

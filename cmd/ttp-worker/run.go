@@ -148,7 +148,7 @@ func (o *runOptions) run(ctx context.Context) error {
 	}
 	log.Info("working", zap.String("version", version), zap.Int("lanes", o.lanes), zap.String("stream", o.stream), zap.String("consumer", o.consumer))
 	stopWatchdog := l.watchdog(log)
-	err = l.worker.Run(ctx)
+	err = l.work(ctx)
 	stopWatchdog()
 	notify(log, daemon.SdNotifyStopping)
 	log.Info("stopped")

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ttp-worker/ruleset"
 	"ttp-worker/tagger"
 	"ttp-worker/tagger/builtin"
 	"ttp-worker/tagger/rule"
@@ -18,14 +19,13 @@ import (
 // most of what honeypots see is a few hundred lines.
 const memoSize = 16_384
 
-// loadRules loads the rule sets that dirs name; "builtin" is the built-in one.
-// Rules that are refused are returned as problems, the others work.
-func loadRules(dirs []string) (*rule.Set, []rule.Problem, error) {
-	var sources []rule.Source
+// ruleSources returns the rule sets that dirs name; "builtin" is the built-in one.
+func ruleSources(dirs []string) ([]ruleset.Source, error) {
+	var sources []ruleset.Source
 	var errs []error
 	for _, dir := range dirs {
 		if dir == "builtin" {
-			sources = append(sources, rule.Source{Name: "builtin", FS: builtin.FS})
+			sources = append(sources, ruleset.Source{Source: rule.Source{Name: "builtin", FS: builtin.FS}})
 			continue
 		}
 		if info, err := os.Stat(dir); err != nil {
@@ -33,13 +33,34 @@ func loadRules(dirs []string) (*rule.Set, []rule.Problem, error) {
 		} else if !info.IsDir() {
 			errs = append(errs, fmt.Errorf("--rules: %s is not a directory", dir))
 		}
-		sources = append(sources, rule.Source{Name: dir, FS: os.DirFS(dir)})
+		sources = append(sources, ruleset.Source{Source: rule.Source{Name: dir, FS: os.DirFS(dir)}, Dir: dir})
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, nil, usageError{err}
+		return nil, usageError{err}
 	}
-	set, problems := rule.Load(rule.Options{Expand: shell.Expander, Memo: memoSize}, sources...)
+	return sources, nil
+}
+
+// ruleOptions say how rules are compiled.
+func ruleOptions() rule.Options { return rule.Options{Expand: shell.Expander, Memo: memoSize} }
+
+// loadRules loads the rule sets that dirs name, once. Rules that are refused
+// are returned as problems, the others work.
+func loadRules(dirs []string) (*rule.Set, []rule.Problem, error) {
+	named, err := ruleSources(dirs)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, problems := rule.Load(ruleOptions(), bare(named)...)
 	return set, problems, nil
+}
+
+func bare(named []ruleset.Source) []rule.Source {
+	sources := make([]rule.Source, len(named))
+	for i, src := range named {
+		sources[i] = src.Source
+	}
+	return sources
 }
 
 // newTagger wires the taggers: who looks at what.
@@ -54,11 +75,4 @@ func newTagger(rules *rule.Set, log *zap.Logger) (*tagger.Composite, error) {
 // artifactsDir is where DECNET stores the mails its decoys receive.
 func artifactsDir() string {
 	return cmp.Or(os.Getenv("DECNET_ARTIFACTS_ROOT"), "/var/lib/decnet/artifacts")
-}
-
-// logProblems reports the rules that were refused.
-func logProblems(log *zap.Logger, problems []rule.Problem) {
-	for _, p := range problems {
-		log.Warn("rule refused, the others work", zap.String("file", p.File), zap.String("rule", p.Rule), zap.String("field", p.Field), zap.NamedError("cause", p.Err))
-	}
 }

@@ -149,8 +149,7 @@ func (r *rig) build(ctx context.Context) error {
 
 // countTagsOf returns how many tags the built-in rules give each line.
 func countTagsOf(ctx context.Context, lines []string) ([]int, error) {
-	expand := func(line string) []shell.Command { commands, _ := shell.Parse(line); return commands }
-	set, _ := rule.Load(rule.Options{Expand: expand}, rule.Source{Name: "builtin", FS: builtin.FS})
+	set, _ := rule.Load(rule.Options{Expand: shell.Expander}, rule.Source{Name: "builtin", FS: builtin.FS})
 	counts := make([]int, len(lines))
 	for i, line := range lines {
 		found, err := set.Tag(ctx, &ttp.Event{Kind: ttp.Command, Payload: ttp.Object{{Name: "command_text", Value: ttp.Quote(line)}}})

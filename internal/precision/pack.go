@@ -31,8 +31,7 @@ func (o *options) packs() []pack {
 // load compiles the pack as the program does. The rules that were refused are
 // counted: all sources together have some ids twice.
 func (p *pack) load() (t tagger.Tagger, refused int, err error) {
-	expand := func(line string) []shell.Command { commands, _ := shell.Parse(line); return commands }
-	set, problems := rule.Load(rule.Options{Expand: expand}, p.sources...)
+	set, problems := rule.Load(rule.Options{Expand: shell.Expander}, p.sources...)
 	c, err := tagger.NewComposite(tagger.Routes(set, set.Kinds(), "")...)
 	return c, len(problems), err
 }

@@ -83,20 +83,23 @@ func Exec(t testing.TB, dsn string, statements ...string) {
 }
 
 // Query returns the first column of what a query finds, on MySQL or SQLite.
-func Query(t testing.TB, dsn, query string) (values []string) {
+func Query(t testing.TB, dsn, text string) (values []string) {
 	t.Helper()
-	driver, name := "mysql", ""
-	if path, ok := strings.CutPrefix(dsn, "sqlite://"); ok {
-		driver, name = "sqlite", path
-	} else {
-		name = DriverDSN(t, dsn)
+	path, isFile := strings.CutPrefix(dsn, "sqlite://")
+	if !isFile {
+		return query(t, Open(t, dsn), text)
 	}
-	db, err := sql.Open(driver, name)
+	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	rows, err := db.QueryContext(t.Context(), query)
+	return query(t, db, text)
+}
+
+func query(t testing.TB, db *sql.DB, text string) (values []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,20 +127,26 @@ func exec1(u *url.URL, statement string) error {
 	return err
 }
 
-// DriverDSN returns dsn in the words of the driver.
-func DriverDSN(t testing.TB, dsn string) string {
+// Open opens a MySQL database beside the code that is tested.
+func Open(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	u, err := url.Parse(dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return config(u).FormatDSN()
+	db, err := open(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 func config(u *url.URL) *mysql.Config {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", u.Host, u.User.Username(), strings.TrimPrefix(u.Path, "/")
 	cfg.Passwd, _ = u.User.Password()
+	cfg.Logger = &mysql.NopLogger{} // what it would log is returned, too
 	return cfg
 }
 

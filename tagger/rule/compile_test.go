@@ -29,7 +29,7 @@ func TestFiles_leavesOutWhatEditorsAndVersionControlKeep(t *testing.T) {
 func TestCompile_takesFilesAgainAndLeavesThemAsTheyWere(t *testing.T) {
 	t.Parallel()
 	src := memory(map[string]string{"a.yml": with("id", "A1"), "b.yml": with("id", "A1") + "---\n" + with("id", "B1")})
-	a, b := src.Read("a.yml"), src.Read("b.yml")
+	a, b := src.Read("a.yml", nil), src.Read("b.yml", nil)
 	if _, problems := Compile(Options{}, a, b); len(problems) != 1 || !strings.Contains(problems[0].Error(), "taken by a rule in test/a.yml") {
 		t.Errorf("both: %v", problems)
 	}

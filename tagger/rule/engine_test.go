@@ -21,7 +21,7 @@ func definitions(t testing.TB) []*definition {
 	names, _ := src.Files()
 	var files []*File
 	for _, name := range names {
-		files = append(files, src.Read(name))
+		files = append(files, src.Read(name, nil))
 	}
 	rules, _ := unique(files)
 	return rules

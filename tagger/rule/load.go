@@ -22,11 +22,14 @@ const maxFile = 4 << 20
 // sets may be compiled of it.
 type File struct {
 	Name string // source and path, for messages
-	Sum  string // of its content, "" if it could not be read
 
+	sum      [sha256.Size]byte // of its content; zero: it could not be read
 	rules    []*definition
 	problems []Problem
 }
+
+// Readable reports whether the file could be read at all.
+func (f *File) Readable() bool { return f.sum != [sha256.Size]byte{} }
 
 // Problems returns what is wrong with the file, or with rules in it, by itself.
 // That an id is taken by another file shows only when files are compiled.
@@ -62,15 +65,19 @@ func isRuleFile(name string) bool {
 }
 
 // Read reads the rule file at a path that [Source.Files] returned. One that
-// cannot be read is a file with a problem.
-func (src Source) Read(name string) *File {
+// cannot be read is a file with a problem. Known is what was read there
+// before, or nil; it is returned if the content is the same.
+func (src Source) Read(name string, known *File) *File {
 	f := &File{Name: path.Join(src.Name, name)}
 	data, err := readFile(src.FS, name)
 	if err != nil {
 		f.problem("", "", fmt.Errorf("read rule file: %w", err))
 		return f
 	}
-	f.Sum = fmt.Sprintf("%x", sha256.Sum256(data))
+	f.sum = sha256.Sum256(data)
+	if known != nil && known.Readable() && known.sum == f.sum {
+		return known
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node

@@ -174,7 +174,7 @@ func Load(o Options, sources ...Source) (*Set, []Problem) {
 		names, unread := src.Files()
 		problems = append(problems, unread...)
 		for _, name := range names {
-			files = append(files, src.Read(name))
+			files = append(files, src.Read(name, nil))
 		}
 	}
 	set, more := Compile(o, files...)

@@ -37,6 +37,7 @@ func parseDetection(n *yaml.Node, keywordField string) (*expr, []string, error) 
 		if err != nil {
 			return inside(name, err)
 		}
+		e.name = name
 		d.selections[name] = e
 		d.names = append(d.names, name)
 		return nil

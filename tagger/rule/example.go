@@ -34,6 +34,7 @@ type Failure struct {
 	File  string
 	Line  int    // in the file
 	Input string // the event, as it stands there
+	Event ttp.Event
 	Want  string
 	Got   string
 }
@@ -52,7 +53,7 @@ func (s *Set) Test() []Failure {
 			ev := ttp.Event{Kind: suite.kind, Payload: ex.payload}
 			findings, err := s.Tag(context.Background(), &ev)
 			if got := ex.judge(suite.rule, findings, err); got != "" {
-				failures = append(failures, Failure{suite.rule, suite.file, ex.line, ex.input, ex.want(), got})
+				failures = append(failures, Failure{suite.rule, suite.file, ex.line, ex.input, ev, ex.want(), got})
 			}
 		}
 	}

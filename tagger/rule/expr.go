@@ -18,6 +18,7 @@ const (
 
 // expr is what a rule asks of an event: a tree of tests.
 type expr struct {
+	name  string // of the selection, for explanations; "" if it is none
 	op    op
 	n     int
 	parts []*expr

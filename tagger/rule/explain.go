@@ -1,0 +1,220 @@
+package rule
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"ttp-worker/ttp"
+)
+
+// Explanation is why a rule did or did not match an event.
+type Explanation struct {
+	Rule    Info
+	Matched bool
+
+	// Record is the simple command that the trace is about, "" if it is the
+	// event itself: the one that matched, else the one that came closest.
+	Record string
+
+	// Near is how many of the rule's tests are true there.
+	Near  int
+	Trace Trace
+}
+
+// Trace is what became of one part of a rule's condition.
+type Trace struct {
+	Selection string   // the name of the selection that this is, "" if it is none
+	Asked     string   // "all of", "any of", "not", "2 of", or of a test what it asks
+	Saw       []string // of a test the values that it was asked of, bounded
+	Holds     bool
+	Parts     []Trace // of what is no test
+}
+
+// Bounds of what a trace quotes: attackers write the values.
+const (
+	maxSeen     = 4
+	maxSeenText = 200
+)
+
+// Explain evaluates every rule for the kind of ev in full, slowly, and says how
+// each came out. The order is that of the rule ids.
+func (s *Set) Explain(ev *ttp.Event) []Explanation {
+	m := s.matchers[ev.Kind]
+	if m == nil {
+		return nil
+	}
+	records := m.records(ev)
+	list := make([]Explanation, len(m.rules))
+	for i, r := range m.rules {
+		list[i] = explain(r.definition, ev.Kind, records)
+	}
+	return list
+}
+
+// records returns the event and, of a command, each simple command in it.
+func (m *matcher) records(ev *ttp.Event) []event {
+	records := []event{{payload: ev.Payload}}
+	if m.kind != ttp.Command {
+		return records
+	}
+	records[0].line = ev.Payload.Text(lineMembers...)
+	if m.expand == nil || records[0].line == "" {
+		return records
+	}
+	commands := m.expand(records[0].line)
+	for i := range commands {
+		records = append(records, event{payload: ev.Payload, line: records[0].line, simple: &commands[i]})
+	}
+	return records
+}
+
+func explain(d *definition, kind ttp.Kind, records []event) Explanation {
+	best := Explanation{Rule: d.Info, Near: -1}
+	for i := range records {
+		trace := traceOf(d.detect[kind], kind, &records[i])
+		near := trace.near()
+		if !trace.Holds && near <= best.Near {
+			continue
+		}
+		best.Matched, best.Near, best.Trace, best.Record = trace.Holds, near, trace, ""
+		if records[i].simple != nil {
+			best.Record = records[i].simple.Text
+		}
+		if trace.Holds {
+			break
+		}
+	}
+	return best
+}
+
+// near counts the tests that are true, those that are to be false left out.
+func (t *Trace) near() (n int) {
+	if len(t.Parts) == 0 && t.Holds {
+		return 1
+	}
+	if t.Asked == askedNot {
+		return 0
+	}
+	for i := range t.Parts {
+		n += t.Parts[i].near()
+	}
+	return n
+}
+
+const askedNot = "not"
+
+func traceOf(e *expr, kind ttp.Kind, r *event) Trace {
+	if e.op == opTest {
+		t := e.test.trace(kind, r)
+		t.Selection = e.name
+		return t
+	}
+	t := Trace{Selection: e.name, Parts: make([]Trace, len(e.parts))}
+	held := 0
+	for i, part := range e.parts {
+		t.Parts[i] = traceOf(part, kind, r)
+		if t.Parts[i].Holds {
+			held++
+		}
+	}
+	switch e.op {
+	case opAnd:
+		t.Asked, t.Holds = "all of", held == len(e.parts)
+	case opNot:
+		t.Asked, t.Holds = askedNot, held == 0
+	case opAtLeast:
+		t.Asked, t.Holds = strconv.Itoa(e.n)+" of", held >= e.n
+	default:
+		t.Asked, t.Holds = "any of", held > 0
+	}
+	return t
+}
+
+func (t *test) trace(kind ttp.Kind, r *event) Trace {
+	var v, other values
+	fieldOf(kind, t.field, t.strict).read(r, &v)
+	if t.how >= refContains {
+		fieldOf(kind, t.text, t.strict).read(r, &other)
+	}
+	trace := Trace{Asked: t.String()}
+	for _, value := range v.list {
+		if len(trace.Saw) < maxSeen {
+			trace.Saw = append(trace.Saw, bounded(value))
+		}
+	}
+	switch t.how {
+	case exists:
+		trace.Holds = v.present
+	case missing, isNull:
+		trace.Holds = !v.present
+	default:
+		for _, value := range v.list {
+			trace.Holds = trace.Holds || t.isTrueOf(value, other.list)
+		}
+	}
+	return trace
+}
+
+func bounded(s string) string {
+	if len(s) <= maxSeenText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxSeenText], "") + "…"
+}
+
+// isTrueOf reports whether the test is true of one value of its field; others
+// are the values of the field that it compares with, if it does.
+func (t *test) isTrueOf(value string, others []string) bool {
+	switch t.how {
+	case matches:
+		found, err := t.pattern.search(value)
+		return found && err == nil
+	case inNetwork:
+		addr, err := netip.ParseAddr(value)
+		return err == nil && t.network.Contains(addr.Unmap())
+	case less, lessOrEqual, greater, greaterOrEqual:
+		n, ok := decimal(value)
+		return ok && t.how.order(n, t.number)
+	}
+	compare := t.how
+	if compare >= refContains {
+		compare -= refContains
+	} else {
+		others = []string{t.text}
+	}
+	for _, other := range others {
+		if t.cased && compare.compare(value, other) || !t.cased && compare.compare(fold(value), fold(other)) {
+			return true
+		}
+	}
+	return false
+}
+
+var hows = map[how]string{
+	contains: "contains", startsWith: "starts with", endsWith: "ends with", equals: "is", matches: "matches", inNetwork: "is in",
+	less: "<", lessOrEqual: "<=", greater: ">", greaterOrEqual: ">=", exists: "is there", missing: "is not there", isNull: "is null or not there",
+	refContains: "contains the field", refStartsWith: "starts with the field", refEndsWith: "ends with the field", refEquals: "is the same as the field",
+}
+
+// String says what the test asks, such as `program is "find"`.
+func (t *test) String() string {
+	field := t.field
+	if field == anyText {
+		field = "any text"
+	}
+	switch t.how {
+	case exists, missing, isNull:
+		return field + " " + hows[t.how]
+	case matches:
+		return field + " matches /" + strings.TrimPrefix(t.text, "python:") + "/"
+	case less, lessOrEqual, greater, greaterOrEqual, inNetwork:
+		return field + " " + hows[t.how] + " " + t.text
+	}
+	text := fmt.Sprintf("%s %s %q", field, hows[t.how], t.text)
+	if t.cased {
+		text += ", case counts"
+	}
+	return text
+}

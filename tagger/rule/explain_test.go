@@ -1,0 +1,119 @@
+package rule
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ttp-worker/tagger/shell"
+	"ttp-worker/ttp"
+)
+
+func parseShell(line string) []shell.Command {
+	commands, _ := shell.Parse(line)
+	return commands
+}
+
+// What is explained is what happens, on lines and tests of all sorts.
+func TestExplain_agreesWithTag(t *testing.T) {
+	t.Parallel()
+	set, _ := Load(Options{Expand: parseShell}, Source{"builtin", os.DirFS("../builtin")}, Source{"testdata", os.DirFS("testdata")})
+	var events []ttp.Event
+	for _, line := range corpus(t) {
+		events = append(events, commandEvent(line))
+	}
+	for _, suite := range set.tests {
+		for _, ex := range suite.examples {
+			events = append(events, ttp.Event{Kind: suite.kind, Payload: ex.payload})
+		}
+	}
+	for i := 0; i < len(events); i += 8 { // all of them take long under the race detector
+		findings, err := set.Tag(t.Context(), &events[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tagged, explained []string
+		for _, f := range findings {
+			tagged = append(tagged, f.RuleID)
+		}
+		for _, e := range set.Explain(&events[i]) {
+			if e.Matched {
+				explained = append(explained, e.Rule.ID)
+			}
+		}
+		if tagged = slices.Compact(tagged); !slices.Equal(tagged, explained) {
+			t.Errorf("%s: tagged by %q, explained as %q", events[i].Payload.AppendJSON(nil), tagged, explained)
+		}
+	}
+}
+
+func commandEvent(line string) ttp.Event {
+	return ttp.Event{Kind: ttp.Command, Payload: ttp.Object{{Name: "command_text", Value: ttp.Quote(line)}}}
+}
+
+func TestExplain_saysWhichRecordCameClosestAndWhy(t *testing.T) {
+	t.Parallel()
+	set, problems := Load(Options{Expand: parseShell}, memory(map[string]string{"a.yml": with("detection",
+		`{find: {program: find, args|contains: [-perm, -exec]}, own: {User: root}, gone: {x: null}, condition: find and not own and gone}`)}))
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	ev := commandEvent("echo hello; find / -name x")
+	got := set.Explain(&ev)[0]
+	want := Explanation{
+		Rule: set.Rules()[0], Record: "find / -name x", Near: 2,
+		Trace: Trace{Asked: "all of", Parts: []Trace{
+			{Selection: "find", Asked: "all of", Parts: []Trace{
+				{Asked: `program is "find"`, Saw: []string{"find"}, Holds: true},
+				{Asked: "any of", Parts: []Trace{
+					{Asked: `args contains "-perm"`, Saw: []string{"/ -name x"}},
+					{Asked: `args contains "-exec"`, Saw: []string{"/ -name x"}},
+				}},
+			}},
+			{Asked: "not", Holds: true, Parts: []Trace{{Selection: "own", Asked: `User is "root"`}}},
+			{Selection: "gone", Asked: "x is null or not there", Holds: true},
+		}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	ev = commandEvent("echo hello; find / -perm -4000; echo bye")
+	if got := set.Explain(&ev)[0]; !got.Matched || got.Record != "find / -perm -4000" {
+		t.Errorf("matched %v by %q", got.Matched, got.Record)
+	}
+}
+
+func TestTrace_quotesNoMoreThanAPersonReads(t *testing.T) {
+	t.Parallel()
+	set, _ := Load(Options{}, memory(map[string]string{"a.yml": with("detection", `{s: {x|contains: z}, condition: s}`)}))
+	ev := ttp.Event{Kind: ttp.Command, Payload: ttp.Object{{Name: "x", Value: ttp.Strings(slices.Repeat([]string{strings.Repeat("ä", 5000)}, 100))}}}
+	saw := set.Explain(&ev)[0].Trace.Saw
+	if len(saw) != maxSeen || len(saw[0]) > maxSeenText+len("…") {
+		t.Errorf("%d values, the first of %d bytes", len(saw), len(saw[0]))
+	}
+}
+
+func TestTest_saysWhatItAsks(t *testing.T) {
+	t.Parallel()
+	for detection, want := range map[string]string{
+		`{s: {a|cased: B}, condition: s}`:         `a is "B", case counts`,
+		`{s: {a|re: 'x+'}, condition: s}`:         `a matches /x+/`,
+		`{s: {a|gte: 5}, condition: s}`:           `a >= 5`,
+		`{s: {a|cidr: 10.0.0.0/8}, condition: s}`: `a is in 10.0.0.0/8`,
+		`{s: {a|fieldref: b}, condition: s}`:      `a is the same as the field "b"`,
+		`{s: {a|exists: false}, condition: s}`:    `a is not there`,
+		`{s: [word], condition: s}`:               `any text contains "word"`,
+	} {
+		set, problems := Load(Options{}, memory(map[string]string{"a.yml": with("detection", detection)}))
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		ev := commandEvent("x")
+		if got := set.Explain(&ev)[0].Trace.Asked; got != want {
+			t.Errorf("%s: %s, want %s", detection, got, want)
+		}
+	}
+}

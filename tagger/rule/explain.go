@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -63,7 +64,7 @@ func (m *matcher) records(ev *ttp.Event) []event {
 	if m.expand == nil || records[0].line == "" {
 		return records
 	}
-	commands := m.expand(records[0].line)
+	commands := m.expand()(records[0].line)
 	for i := range commands {
 		records = append(records, event{payload: ev.Payload, line: records[0].line, simple: &commands[i]})
 	}
@@ -169,7 +170,8 @@ func bounded(s string) string {
 func (t *test) isTrueOf(value string, others []string) bool {
 	switch t.how {
 	case matches:
-		found, err := t.pattern.search(value)
+		unbounded := math.MaxInt
+		found, err := t.pattern.search(value, &unbounded)
 		return found && err == nil
 	case inNetwork:
 		addr, err := netip.ParseAddr(value)

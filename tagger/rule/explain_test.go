@@ -12,15 +12,10 @@ import (
 	"ttp-worker/ttp"
 )
 
-func parseShell(line string) []shell.Command {
-	commands, _ := shell.Parse(line)
-	return commands
-}
-
 // What is explained is what happens, on lines and tests of all sorts.
 func TestExplain_agreesWithTag(t *testing.T) {
 	t.Parallel()
-	set, _ := Load(Options{Expand: parseShell}, Source{"builtin", os.DirFS("../builtin")}, Source{"testdata", os.DirFS("testdata")})
+	set, _ := Load(Options{Expand: shell.Expander}, Source{"builtin", os.DirFS("../builtin")}, Source{"testdata", os.DirFS("testdata")})
 	var events []ttp.Event
 	for _, line := range corpus(t) {
 		events = append(events, commandEvent(line))
@@ -56,7 +51,7 @@ func commandEvent(line string) ttp.Event {
 
 func TestExplain_saysWhichRecordCameClosestAndWhy(t *testing.T) {
 	t.Parallel()
-	set, problems := Load(Options{Expand: parseShell}, memory(map[string]string{"a.yml": with("detection",
+	set, problems := Load(Options{Expand: shell.Expander}, memory(map[string]string{"a.yml": with("detection",
 		`{find: {program: find, args|contains: [-perm, -exec]}, own: {User: root}, gone: {x: null}, condition: find and not own and gone}`)}))
 	if problems != nil {
 		t.Fatal(problems)

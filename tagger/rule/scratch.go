@@ -50,8 +50,12 @@ type scratch struct {
 }
 
 // maxSearch bounds the bytes that tests of one event look at, beside the pass
-// for literals. It is 16 times the largest line, and some 2 ms.
-const maxSearch = 1 << 20
+// for literals. It is linesSearched times a line of 64 KiB, and some 2 ms; of a
+// longer line it is more.
+const (
+	maxSearch     = 1 << 20
+	linesSearched = 16
+)
 
 func newScratch(m *matcher) *scratch {
 	s := &scratch{
@@ -97,6 +101,7 @@ func (s *scratch) look(ev *ttp.Event) {
 	s.ev = event{payload: ev.Payload, images: s.images}
 	if s.kind == ttp.Command {
 		s.ev.line = ev.Payload.Text(lineMembers...)
+		s.budget = max(s.budget, linesSearched*len(s.ev.line))
 	}
 	s.clock++
 	s.whole = s.clock

@@ -50,32 +50,63 @@ var errLimit = errors.New("line is beyond a limit")
 
 // Parser takes lines apart, one after the other, and uses its memory again for
 // the next. The zero Parser is ready for use. It is not safe for concurrent use.
-type Parser struct{ reader reader }
+type Parser struct {
+	reader reader
+	end    *reader // for the end of lines that are beyond a limit
+}
 
 // Parse lists the simple commands of line in the order in which they start;
 // those of a substitution come before the command that it is part of. ok is
 // false if a part of the line could not be read as a whole or a limit was met:
-// more than 64 KiB, which are not read at all, 8 KiB of what is more than words,
-// lists and redirections, 256 commands with 128 KiB of text, 16 levels of
-// commands inside commands, or 64 KiB of text made by variables and decoding.
-// The commands that could be read are returned all the same.
+// 64 KiB, 8 KiB of what is more than words, lists and redirections, 256 commands
+// with 128 KiB of text, 16 levels of commands inside commands, or 64 KiB of text
+// made by variables and decoding. The commands that could be read are returned
+// all the same, and of a line that goes on behind the limits the last 128 or
+// those of its last 8 KiB: what an attacker pads, he pads in front.
 //
 // The commands, and every text in them, are only good until the next call.
 // Parse takes some 0.3 µs for a plain line, which is most of them and allocates
 // nothing, some 5 µs for others, and 2 ms for the worst 64 KiB that are known.
 func (p *Parser) Parse(line string) (commands []Command, ok bool) {
-	r := &p.reader
-	r.reset()
+	head := line
 	if len(line) > maxLine {
-		return nil, false
+		head = strings.ToValidUTF8(line[:maxLine], "")
 	}
+	p.reader.read(head)
+	if len(line) <= maxLine && !p.reader.full() {
+		return p.reader.commands, !p.reader.broken
+	}
+	if p.end == nil {
+		p.end = new(reader)
+	}
+	p.end.read(lastOf(line))
+	return append(p.reader.commands, p.end.commands...), false
+}
+
+// read lists the commands of a text that is within the limit of its length.
+func (r *reader) read(text string) {
+	r.reset()
 	defer func() {
 		if recover() != nil {
-			commands, ok = r.commands, false
+			r.broken = true
 		}
 	}()
-	r.script(clean(line))
-	return r.commands, !r.broken
+	r.script(clean(text))
+}
+
+// full reports whether a limit kept commands out.
+func (r *reader) full() bool { return len(r.commands) >= maxCommands || r.texts < 0 }
+
+// lastOf returns the last commands of a line.
+func lastOf(line string) string {
+	begin, separators := len(line), 0
+	for begin > max(0, len(line)-maxParsed) && separators < maxCommands/2 {
+		begin--
+		if strings.IndexByte(";&|\n", line[begin]) >= 0 {
+			separators++
+		}
+	}
+	return strings.ToValidUTF8(strings.TrimLeft(line[begin:], ";&|\n"), "")
 }
 
 // Parse is [Parser.Parse] with a parser of its own: its result may be kept. It

@@ -265,9 +265,9 @@ func TestParse_limits(t *testing.T) {
 		name, line string
 		commands   int
 	}{
-		{"a line of more than 64 KiB is not parsed", "ls " + strings.Repeat("a", 64<<10), 0},
-		{"256 commands", strings.Repeat("ls;", 300), 256},
-		{"256 commands of broken text", strings.Repeat("ls;", 300) + "'", 256},
+		{"a line of more than 64 KiB, its begin and its end", "ls " + strings.Repeat("a", 64<<10), 2},
+		{"256 commands and the last 128", strings.Repeat("ls;", 300), 383},
+		{"256 commands of broken text and the last 128", strings.Repeat("ls;", 300) + "'", 384},
 		{"sixteen levels of commands", strings.Repeat("sudo ", 40), 16},
 		{"sixteen levels of scripts", strings.Repeat("eval ", 40) + "ls", 16},
 		{"sixteen levels of subshells", strings.Repeat("( ", 17) + "ls" + strings.Repeat(" )", 17), 0},
@@ -287,7 +287,7 @@ func TestParse_limits(t *testing.T) {
 // each command's words again in the texts of up to 16 wrappers around it.
 func checkBounds(t *testing.T, commands []shell.Command) {
 	t.Helper()
-	if len(commands) > 256 {
+	if len(commands) > 256+128 {
 		t.Errorf("%d commands", len(commands))
 	}
 	for _, c := range commands {
@@ -359,4 +359,23 @@ func ExampleParse() {
 	// sudo ["sh"] false
 	// sh [] false
 	// wget ["http://192.0.2.1/x"] true
+}
+
+// What follows any amount of padding is what the attacker is there for.
+func TestParse_readsTheEndOfALineBeyondTheLimits(t *testing.T) {
+	for name, padding := range map[string]string{
+		"many commands":   strings.Repeat(":;", 300),
+		"64 KiB of them":  strings.Repeat("echo a b c && ", 5000),
+		"one long word":   "echo " + strings.Repeat("é", 1<<20) + "; ",
+		"nothing to read": strings.Repeat("(((", 30_000) + ";",
+	} {
+		commands, ok := shell.Parse(padding + "cat /etc/shadow")
+		last := shell.Command{}
+		if len(commands) > 0 {
+			last = commands[len(commands)-1]
+		}
+		if ok || last.Text != "cat /etc/shadow" || len(commands) > 512 {
+			t.Errorf("%s: %d commands, the last is %.50q, ok %v", name, len(commands), last.Text, ok)
+		}
+	}
 }

@@ -17,9 +17,15 @@ type automaton struct {
 }
 
 type trieNode struct {
-	kids map[byte]int32
-	fail int32   // the node of the longest proper suffix
+	kids []edgeTo
+	fail int32   // the state of the longest proper suffix
 	ends []int32 // the literals that end here
+}
+
+// edgeTo leads to a node that has one byte more.
+type edgeTo struct {
+	first byte
+	node  int32
 }
 
 // newAutomaton compiles literals, which must be folded and not empty. Each is
@@ -51,43 +57,41 @@ func (a *automaton) classify(c byte) {
 }
 
 func child(nodes *[]trieNode, at int32, c byte) int32 {
-	if kid, ok := (*nodes)[at].kids[c]; ok {
-		return kid
-	}
-	if (*nodes)[at].kids == nil {
-		(*nodes)[at].kids = make(map[byte]int32, 1)
+	for _, k := range (*nodes)[at].kids {
+		if k.first == c {
+			return k.node
+		}
 	}
 	kid := int32(len(*nodes))
-	(*nodes)[at].kids[c] = kid
+	(*nodes)[at].kids = append((*nodes)[at].kids, edgeTo{c, kid})
 	*nodes = append(*nodes, trieNode{})
 	return kid
 }
 
 // fill walks the trie breadth first, so that the row of a node's suffix is
-// complete before the node's own starts as a copy of it.
+// complete before the node's own starts as a copy of it. States are numbered in
+// that order, too: texts mostly stay near the root, and so near in memory.
 func (a *automaton) fill(nodes []trieNode) {
 	a.next = make([]int32, int32(len(nodes))*a.width)
 	a.found = make([][]int32, len(nodes))
-	queue := []int32{0}
-	for len(queue) > 0 {
-		id := queue[0]
-		queue = queue[1:]
-		n := &nodes[id]
-		row := a.row(id)
-		a.found[id] = n.ends
-		if id != 0 {
+	queue := []int32{0} // nodes, by number of their state
+	for state := int32(0); int(state) < len(queue); state++ {
+		n := &nodes[queue[state]]
+		row := a.row(state)
+		a.found[state] = n.ends
+		if state != 0 {
 			copy(row, a.row(n.fail))
-			a.found[id] = append(n.ends[:len(n.ends):len(n.ends)], a.found[n.fail]...)
+			a.found[state] = append(n.ends[:len(n.ends):len(n.ends)], a.found[n.fail]...)
 		}
-		for c, kid := range n.kids {
-			nodes[kid].fail = row[a.class[c]]
-			row[a.class[c]] = kid
-			queue = append(queue, kid)
+		for _, k := range n.kids {
+			nodes[k.node].fail = row[a.class[k.first]]
+			row[a.class[k.first]] = int32(len(queue))
+			queue = append(queue, k.node)
 		}
 	}
-	for i, id := range a.next {
-		a.next[i] = id * a.width << 1
-		if len(a.found[id]) > 0 {
+	for i, state := range a.next {
+		a.next[i] = state * a.width << 1
+		if len(a.found[state]) > 0 {
 			a.next[i]++
 		}
 	}

@@ -80,6 +80,7 @@ type literal struct {
 	leads []lead
 	bound bool // some lead wants it in its place, so that seeing it once may not be enough
 	loose bool // it need not be a whole value
+	asked bool // some atom asks whether it was seen
 }
 
 // lead says that seeing the literal, in its place, may make the atom true.
@@ -122,6 +123,7 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 	for i, d := range rules {
 		c.rule(int32(i), d)
 	}
+	c.prune()
 	c.automata()
 	c.shareEvidence()
 	c.matcher.memo = newMemo(o.Memo, c.slots)
@@ -239,7 +241,6 @@ func (c *compiler) anyOf(k slotKey, tests []*test) int32 {
 func (c *compiler) lead(literal, atom int32, place how) {
 	l := &c.literals[literal]
 	l.leads = append(l.leads, lead{atom, place})
-	l.bound = l.bound || place != contains
 	l.loose = l.loose || place != equals
 }
 
@@ -310,6 +311,34 @@ func (c *compiler) literal(slot int32, text string) int32 {
 	return id
 }
 
+// prune forgets what seeing a literal does not change: leads to an atom that
+// neither is true by it nor calls for a rule, and of the literals that are asked
+// for before a search those of a single byte, which are seen everywhere.
+func (c *compiler) prune() {
+	for i := range c.literals {
+		l := &c.literals[i]
+		l.bound = false
+		l.leads = slices.DeleteFunc(l.leads, func(to lead) bool {
+			a := &c.atoms[to.atom]
+			useless := !a.plain && len(a.rules) == 0
+			l.bound = l.bound || !useless && to.place != contains
+			return useless
+		})
+	}
+	for i := range c.atoms {
+		if a := &c.atoms[i]; a.how == matches && len(a.rules) == 0 {
+			a.groups = slices.DeleteFunc(a.groups, func(ids []int32) bool {
+				return slices.ContainsFunc(ids, func(id int32) bool { return len(c.literals[id].text) == 1 })
+			})
+		}
+		for _, group := range c.atoms[i].groups {
+			for _, id := range group {
+				c.literals[id].asked = true
+			}
+		}
+	}
+}
+
 // automata sorts the literals: those that are only looked for as a whole value
 // are looked up; of the others those that are parts of a command's text are
 // found in one pass over it, the rest in one over their own field.
@@ -319,6 +348,8 @@ func (c *compiler) automata() {
 	for id, l := range c.literals {
 		slot, in := &c.slots[l.slot], l.slot
 		switch {
+		case len(l.leads) == 0 && !l.asked:
+			continue
 		case !l.loose && (l.part == noPart || l.part == programPart):
 			if slot.exact == nil {
 				slot.exact = make(map[string]int32)

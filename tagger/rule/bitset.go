@@ -7,6 +7,8 @@ func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
 
 func (b bitset) add(i int32) { b[i>>6] |= 1 << (i & 63) }
 
+func (b bitset) has(i int32) bool { return b[i>>6]>>(i&63)&1 != 0 }
+
 func (b bitset) any() bool {
 	for _, word := range b {
 		if word != 0 {
@@ -27,12 +29,5 @@ func (b bitset) join(other bitset) {
 func (b bitset) keep(other bitset) {
 	for i := range b {
 		b[i] &= other[i]
-	}
-}
-
-// drop removes what is in other, which is of the same size.
-func (b bitset) drop(other bitset) {
-	for i := range b {
-		b[i] &^= other[i]
 	}
 }

@@ -14,32 +14,40 @@ import (
 // matcher is the rules for one kind of event, compiled. It is immutable; what
 // changes while an event is looked at is in a scratch.
 type matcher struct {
-	kind   ttp.Kind
-	expand func() func(line string) []shell.Command // nil: rules see whole lines only
-	rules  []*compiled
-	slots  []slot
-	atoms  []atom
+	kind    ttp.Kind
+	expand  func() func(line string) []shell.Command // nil: rules see whole lines only
+	rules   []*compiled
+	clauses []clause
+	slots   []slot
+	atoms   []atom
 
 	literals []literal
 
 	textSlot int32 // of kind command: the slot that is the text of the record, in which those of its parts are found
 
-	always    bitset // the rules that no literal leads to
-	perRecord bitset // the rules that a further record can make true
+	always    bitset // the clauses that no literal leads to
+	perRecord bitset // the clauses that a further record can make true
 
 	scratch sync.Pool
 	memo    *memo // nil: none
 }
 
-// compiled is a rule whose tests are numbers of atoms.
+// compiled is a rule.
 type compiled struct {
 	*definition
-	root     node
 	evidence []string
 	shows    int32    // rules that show the same evidence have the same number
 	urls     []string // by emit
 }
 
+// clause is one of the alternatives that rules consist of. Each is looked at
+// only where its own rarest literal was seen. Rules may share it.
+type clause struct {
+	root  node
+	rules []int32
+}
+
+// node is an expression whose tests are numbers of atoms.
 type node struct {
 	op    op
 	n     int
@@ -68,7 +76,7 @@ type atom struct {
 	plain  bool
 	groups [][]int32
 
-	rules []int32 // to be evaluated once the atom may be true
+	clauses []int32 // to be evaluated once the atom may be true
 }
 
 // literal is a text that is looked for in a slot, and the atoms that it leads
@@ -92,6 +100,7 @@ type lead struct {
 // compiler collects what the rules of a kind share.
 type compiler struct {
 	*matcher
+	clauseOf  map[string]int32
 	slotOf    map[slotKey]int32
 	atomOf    map[key]int32
 	literalOf map[literalKey]int32
@@ -111,6 +120,7 @@ type literalKey struct {
 func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 	c := &compiler{
 		matcher:   &matcher{kind: kind},
+		clauseOf:  make(map[string]int32),
 		slotOf:    make(map[slotKey]int32),
 		atomOf:    make(map[key]int32),
 		literalOf: make(map[literalKey]int32),
@@ -119,10 +129,10 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 		c.expand = o.Expand
 		c.textSlot = c.slot("CommandLine", false)
 	}
-	c.always, c.perRecord = newBitset(len(rules)), newBitset(len(rules))
 	for i, d := range rules {
 		c.rule(int32(i), d)
 	}
+	c.index()
 	c.prune()
 	c.automata()
 	c.shareEvidence()
@@ -136,20 +146,48 @@ func (c *compiler) rule(i int32, d *definition) {
 	for _, e := range d.Emits {
 		r.urls = append(r.urls, e.url())
 	}
-	r.root = c.node(d.detect[c.kind])
 	c.rules = append(c.rules, r)
-	if c.readsRecord(&r.root) {
-		c.perRecord.add(i)
-	}
-	witnesses, ok := c.witnesses(&r.root)
-	if !ok {
-		d.Unindexed = true
-		c.always.add(i)
+	root := c.node(d.detect[c.kind])
+	if root.op != opOr {
+		c.clause(i, root)
 		return
 	}
-	for _, a := range witnesses {
-		if !slices.Contains(c.atoms[a].rules, i) {
-			c.atoms[a].rules = append(c.atoms[a].rules, i)
+	for _, part := range root.parts {
+		c.clause(i, part)
+	}
+}
+
+func (c *compiler) clause(rule int32, root node) {
+	if _, ok := c.witnesses(&root); !ok {
+		c.rules[rule].Unindexed = true
+	}
+	k := fmt.Sprint(root)
+	i, ok := c.clauseOf[k]
+	if !ok {
+		i = int32(len(c.clauses))
+		c.clauseOf[k] = i
+		c.clauses = append(c.clauses, clause{root: root})
+	}
+	c.clauses[i].rules = append(c.clauses[i].rules, rule)
+}
+
+// index enters with the atoms which clauses they call for.
+func (c *compiler) index() {
+	c.always, c.perRecord = newBitset(len(c.clauses)), newBitset(len(c.clauses))
+	for i := range c.clauses {
+		root, i := &c.clauses[i].root, int32(i)
+		if c.readsRecord(root) {
+			c.perRecord.add(i)
+		}
+		witnesses, ok := c.witnesses(root)
+		if !ok {
+			c.always.add(i)
+			continue
+		}
+		for _, a := range witnesses {
+			if !slices.Contains(c.atoms[a].clauses, i) {
+				c.atoms[a].clauses = append(c.atoms[a].clauses, i)
+			}
 		}
 	}
 }
@@ -169,7 +207,25 @@ func (c *compiler) node(e *expr) node {
 	if len(n.parts) == 1 && e.op == opOr {
 		return n.parts[0]
 	}
+	if e.op != opNot {
+		slices.SortStableFunc(n.parts, func(a, b node) int { return a.cost() - b.cost() })
+	}
 	return n
+}
+
+// cost is small for what is cheap to look at.
+func (n *node) cost() int {
+	switch {
+	case n.plain:
+		return 0
+	case n.op == opTest:
+		return 2
+	}
+	most := 0
+	for i := range n.parts {
+		most = max(most, 1+n.parts[i].cost())
+	}
+	return most
 }
 
 func (c *compiler) leaf(atom int32) node {
@@ -312,7 +368,7 @@ func (c *compiler) literal(slot int32, text string) int32 {
 }
 
 // prune forgets what seeing a literal does not change: leads to an atom that
-// neither is true by it nor calls for a rule, and of the literals that are asked
+// neither is true by it nor calls for a clause, and of the literals that are asked
 // for before a search those of a single byte, which are seen everywhere.
 func (c *compiler) prune() {
 	for i := range c.literals {
@@ -320,13 +376,13 @@ func (c *compiler) prune() {
 		l.bound = false
 		l.leads = slices.DeleteFunc(l.leads, func(to lead) bool {
 			a := &c.atoms[to.atom]
-			useless := !a.plain && len(a.rules) == 0
+			useless := !a.plain && len(a.clauses) == 0
 			l.bound = l.bound || !useless && to.place != contains
 			return useless
 		})
 	}
 	for i := range c.atoms {
-		if a := &c.atoms[i]; a.how == matches && len(a.rules) == 0 {
+		if a := &c.atoms[i]; a.how == matches && len(a.clauses) == 0 {
 			a.groups = slices.DeleteFunc(a.groups, func(ids []int32) bool {
 				return slices.ContainsFunc(ids, func(id int32) bool { return len(c.literals[id].text) == 1 })
 			})

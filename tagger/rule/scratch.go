@@ -36,8 +36,8 @@ type scratch struct {
 	known      []uint64 // by atom: epoch<<1, and 1 if it is true
 	seen       []uint64 // by literal: epoch
 	shared     bitset   // candidates by what all records have in common
-	candidates bitset
-	matched    bitset
+	candidates bitset   // clauses
+	matched    bitset   // rules
 
 	hits   []hit
 	folded []byte
@@ -45,7 +45,7 @@ type scratch struct {
 	shown  []shown
 
 	budget    int   // bytes that may still be searched
-	undecided bool  // the rule being looked at needed more
+	undecided bool  // the clause being looked at needed more
 	err       error // the first search that gave up
 }
 
@@ -65,8 +65,8 @@ func newScratch(m *matcher) *scratch {
 		images:     make(map[string]string),
 		known:      make([]uint64, len(m.atoms)),
 		seen:       make([]uint64, len(m.literals)),
-		shared:     newBitset(len(m.rules)),
-		candidates: newBitset(len(m.rules)),
+		shared:     newBitset(len(m.clauses)),
+		candidates: newBitset(len(m.clauses)),
 		matched:    newBitset(len(m.rules)),
 	}
 	if m.expand != nil {
@@ -118,11 +118,11 @@ func (s *scratch) look(ev *ttp.Event) {
 		for i := range commands {
 			s.lookAt(&commands[i])
 		}
-		slices.SortFunc(s.hits, func(a, b hit) int { return int(a.rule) - int(b.rule) })
 	}
+	slices.SortFunc(s.hits, func(a, b hit) int { return int(a.rule) - int(b.rule) })
 }
 
-// lookAt evaluates the rules for one record: the event as it is, or a simple
+// lookAt evaluates the clauses for one record: the event as it is, or a simple
 // command.
 func (s *scratch) lookAt(c *shell.Command) {
 	s.ev.simple = c
@@ -138,29 +138,41 @@ func (s *scratch) lookAt(c *shell.Command) {
 		s.candidates.join(s.shared) // the line was scanned as that of a record
 	} else {
 		s.candidates.keep(s.perRecord)
-		s.candidates.drop(s.matched)
 	}
 	match := ttp.Value("")
 	for w, word := range s.candidates {
 		for ; word != 0; word &= word - 1 {
-			i := int32(w<<6 + bits.TrailingZeros64(word))
-			if !s.matches(i) {
+			clause := &s.clauses[w<<6+bits.TrailingZeros64(word)]
+			if !s.isNews(clause) || !s.matches(clause) {
 				continue
 			}
 			if c != nil && match == "" {
 				match = ttp.Quote(cutText(c.Text))
 			}
-			s.matched.add(i)
-			s.hits = append(s.hits, hit{i, match})
+			s.add(clause, match)
 		}
 	}
 }
 
-// matches reports whether a rule is true. One that cannot be told with what is
-// left of the budget is not.
-func (s *scratch) matches(rule int32) bool {
+// isNews reports whether some rule of the clause has not matched yet.
+func (s *scratch) isNews(c *clause) bool {
+	return slices.ContainsFunc(c.rules, func(i int32) bool { return !s.matched.has(i) })
+}
+
+// matches reports whether a clause is true. One that cannot be told with what
+// is left of the budget is not.
+func (s *scratch) matches(c *clause) bool {
 	s.undecided = false
-	return s.holds(&s.rules[rule].root) && !s.undecided
+	return s.holds(&c.root) && !s.undecided
+}
+
+func (s *scratch) add(c *clause, match ttp.Value) {
+	for _, i := range c.rules {
+		if !s.matched.has(i) {
+			s.matched.add(i)
+			s.hits = append(s.hits, hit{i, match})
+		}
+	}
 }
 
 // valuesOf reads a field, if that has not been done.
@@ -174,8 +186,8 @@ func (s *scratch) valuesOf(slot int32) *values {
 	return v
 }
 
-// scan looks for literals in a field. The rules that these lead to are added
-// to candidates.
+// scan looks for literals in a field. The clauses that these lead to are
+// added to candidates.
 func (s *scratch) scan(i int32, epoch uint64, candidates bitset) {
 	slot := &s.slots[i]
 	switch {
@@ -300,8 +312,8 @@ func (s *scratch) noteLeads(l *literal, before, behind int, epoch uint64, candid
 		if a.plain {
 			s.known[to.atom] = epoch<<1 | 1
 		}
-		for _, r := range a.rules {
-			candidates.add(r)
+		for _, i := range a.clauses {
+			candidates.add(i)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,7 +61,7 @@ func Connect(o Options, log *zap.Logger) (*Bus, error) {
 		log = zap.NewNop()
 	}
 	o = o.withDefaults()
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	nc, err := o.Connection.dial(log)
@@ -87,9 +88,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// validate checks what goes into subjects, so that no request goes astray.
-func (o Options) validate() error {
-	var errs []error
+// Validate checks what goes into subjects, so that no request goes astray, and
+// the files that say who we are. It connects to nothing.
+func (o Options) Validate() error {
+	o = o.withDefaults()
+	_, err := o.Connection.identity(new(atomic.Pointer[nats.Conn]))
+	errs := []error{err}
 	names := [...]struct{ what, name string }{
 		{"stream", o.Telemetry}, {"stream", o.TTP}, {"stream", o.DLQ}, {"consumer", o.Consumer.Name},
 	}
@@ -116,6 +120,16 @@ func withoutURL(err error) error {
 
 // Connected reports whether the server can be reached now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// Reconnect ends the connection and makes a new one, with the credentials that
+// are in their files by then. Messages in hand are not lost: those whose
+// acknowledgement did not arrive come again and add nothing.
+func (b *Bus) Reconnect() error {
+	if err := b.nc.ForceReconnect(); err != nil {
+		return fmt.Errorf("reconnect to NATS: %w", err)
+	}
+	return nil
+}
 
 // Close sends what is buffered and ends the connection. Sources must have been
 // closed before.

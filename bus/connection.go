@@ -2,8 +2,8 @@ package bus
 
 import (
 	"cmp"
-	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,15 +14,22 @@ import (
 // allowed this and nothing else.
 const inboxPrefix = "_INBOX_ttp-worker"
 
-// Connection says how to reach the server and as whom.
+// Connection says how to reach the server and as whom. All files are read
+// again on each reconnect, so that what is in them can be replaced while the
+// program runs.
 type Connection struct {
 	URL  string // several with commas between; empty means nats://127.0.0.1:4222
 	Name string // what the server's operator sees; empty means ttp-worker
 
+	// Renew, if set, is asked for URL before each attempt to connect. The user
+	// and the password, or the token, of its first server are then used; the
+	// servers stay those of URL.
+	Renew func() (url string, err error)
+
 	// InProcess is a server in this process, used instead of URL.
 	InProcess interface{ InProcessConn() (net.Conn, error) }
 
-	CredsFile string // .creds, read again on each reconnect
+	CredsFile string // .creds: a JWT and its seed
 	NKeyFile  string // the seed
 
 	// TLS: files in PEM. A server that asks for TLS gets it without these, too.
@@ -35,15 +42,23 @@ type Connection struct {
 // dial returns a connection that is there or is being tried.
 func (c *Connection) dial(log *zap.Logger) (*nats.Conn, error) {
 	opts := append(steady(c.Name), observed(log)...)
-	identity, err := c.identity()
+	conn := new(atomic.Pointer[nats.Conn])
+	identity, err := c.identity(conn)
 	if err != nil {
 		return nil, err
 	}
 	opts = append(opts, identity...)
+	servers, login, err := c.login()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, login...)
 	if c.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(c.InProcess))
 	}
-	return nats.Connect(cmp.Or(c.URL, nats.DefaultURL), opts...)
+	nc, err := nats.Connect(servers, opts...)
+	conn.Store(nc)
+	return nc, err
 }
 
 // steady are the options that let a connection outlive the server: the
@@ -62,34 +77,6 @@ func steady(name string) []nats.Option {
 		nats.MaxPingsOutstanding(2),
 		nats.IgnoreAuthErrorAbort(), // credentials may be being rotated
 	}
-}
-
-// identity are the options that say who we are.
-func (c *Connection) identity() ([]nats.Option, error) {
-	var opts []nats.Option
-	if c.CredsFile != "" {
-		opts = append(opts, nats.UserCredentials(c.CredsFile))
-	}
-	if c.NKeyFile != "" {
-		opt, err := nats.NkeyOptionFromSeed(c.NKeyFile)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, opt)
-	}
-	if c.CAFile != "" {
-		opts = append(opts, nats.RootCAs(c.CAFile))
-	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		return nil, errors.New("a client certificate and its key go together")
-	}
-	if c.CertFile != "" {
-		opts = append(opts, nats.ClientCert(c.CertFile, c.KeyFile))
-	}
-	if c.TLSImmediate {
-		opts = append(opts, nats.TLSHandshakeFirst())
-	}
-	return opts, nil
 }
 
 // observed are the handlers that log what happens to the connection. They run

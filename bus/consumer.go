@@ -100,16 +100,24 @@ func (b *Bus) bindConsumer(ctx context.Context) (jetstream.Consumer, error) {
 // alignConsumer brings cons to want where they differ in what is ours.
 func (b *Bus) alignConsumer(ctx context.Context, cons jetstream.Consumer, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	have := cons.CachedInfo().Config
-	if have.AckPolicy != want.AckPolicy {
-		return nil, consumerDrift(want.Durable, "ack policy", have.AckPolicy.String(), want.AckPolicy.String())
-	}
-	if have.HeadersOnly {
-		return nil, consumerDrift(want.Durable, "content", "headers only", "whole messages")
+	if err := consumerUsable(have, want); err != nil {
+		return nil, err
 	}
 	if !merge(&have, want) {
 		return cons, nil
 	}
 	return b.js.UpdateConsumer(ctx, b.o.Telemetry, have)
+}
+
+// consumerUsable is a [DriftError] if have can't be brought to want.
+func consumerUsable(have, want jetstream.ConsumerConfig) error {
+	if have.AckPolicy != want.AckPolicy {
+		return consumerDrift(want.Durable, "ack policy", have.AckPolicy.String(), want.AckPolicy.String())
+	}
+	if have.HeadersOnly {
+		return consumerDrift(want.Durable, "content", "headers only", "whole messages")
+	}
+	return nil
 }
 
 // merge sets in have what the worker's options decide and reports whether that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -22,6 +23,12 @@ type dialect interface {
 	// packet is the length in bytes of the longest statement the server
 	// takes, 0 if there is no limit.
 	packet(ctx context.Context, q querier) (int, error)
+
+	// version returns what the server is and its time.
+	version(ctx context.Context, q querier) (text string, at time.Time, err error)
+
+	// advise reports what the operator could make better.
+	advise(ctx context.Context, q querier, report Report)
 
 	// insert returns what stands before and behind the rows of an insert
 	// that passes over rows whose key is there already. Where lenient, the

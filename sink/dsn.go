@@ -8,10 +8,10 @@ import (
 )
 
 // open sets the dialect and the pools that dsn asks for.
-func (d *DB) open(dsn string, maxOpen int) error {
+func (d *DB) open(dsn string, maxOpen int, renew func() (string, error)) error {
 	switch scheme, rest, _ := strings.Cut(dsn, "://"); scheme {
 	case "mysql", "mariadb":
-		return d.openMySQL(dsn, maxOpen)
+		return d.openMySQL(dsn, maxOpen, renew)
 	case "sqlite":
 		return d.openSQLite(rest, maxOpen)
 	default:

@@ -49,13 +49,7 @@ const mysqlTags = `CREATE TABLE IF NOT EXISTS ttp_tag (
 // tables of a DECNET database are used as they are. Processes that migrate at
 // the same time wait for each other.
 func (d *DB) Migrate(ctx context.Context) error {
-	dialect, files, options := d.dialect.migrations()
-	store, err := database.NewStore(database.Dialect(dialect), versionTable)
-	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	options = append(options, goose.WithStore(store), goose.WithDisableGlobalRegistry(true))
-	provider, err := goose.NewProvider("", d.write, files, options...)
+	provider, err := d.provider()
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
@@ -75,4 +69,15 @@ func (d *DB) Migrate(ctx context.Context) error {
 		d.log.Info("schema brought up to date", zap.Int("migrations", len(results)))
 	}
 	return nil
+}
+
+// provider knows the migrations.
+func (d *DB) provider() (*goose.Provider, error) {
+	dialect, files, options := d.dialect.migrations()
+	store, err := database.NewStore(database.Dialect(dialect), versionTable)
+	if err != nil {
+		return nil, err
+	}
+	options = append(options, goose.WithStore(store), goose.WithDisableGlobalRegistry(true))
+	return goose.NewProvider("", d.write, files, options...)
 }

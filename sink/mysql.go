@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -18,9 +19,12 @@ import (
 type mysqlDialect struct{}
 
 // openMySQL sets up one pool for everything.
-func (d *DB) openMySQL(dsn string, maxOpen int) error {
+func (d *DB) openMySQL(dsn string, maxOpen int, renew func() (string, error)) error {
 	cfg, err := mysqlConfig(dsn)
 	if err != nil {
+		return err
+	}
+	if err := renewing(cfg, renew); err != nil {
 		return err
 	}
 	connector, err := mysql.NewConnector(cfg)
@@ -42,6 +46,10 @@ func mysqlConfig(dsn string) (*mysql.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	secure, err := secureConfig(a)
+	if err != nil {
+		return nil, err
+	}
 	// The address is given to ParseDSN because it names the server that the
 	// option tls=true expects a certificate of.
 	cfg, err := mysql.ParseDSN(a.network + "(" + a.addr + ")/?" + a.options.Encode())
@@ -49,6 +57,7 @@ func mysqlConfig(dsn string) (*mysql.Config, error) {
 		return nil, fmt.Errorf("options: %w", err)
 	}
 	cfg.User, cfg.Passwd, cfg.DBName = a.user, a.password, a.database
+	cfg.TLS = cmp.Or(secure, cfg.TLS)
 	cfg.Timeout = orDefault(cfg.Timeout, 5*time.Second)
 	cfg.ReadTimeout = orDefault(cfg.ReadTimeout, 30*time.Second)
 	cfg.WriteTimeout = orDefault(cfg.WriteTimeout, 30*time.Second)

@@ -26,6 +26,10 @@ type Options struct {
 	Announce bool        // write announcements to ttp_outbox; false for a replay
 	Log      *zap.Logger // nil: none
 	MaxOpen  int         // connections at most; 0 means 8, less than 2 means 2
+
+	// Renew, if set, is asked for the dsn before each connection to MySQL,
+	// and its user and password are used; all else stays as it was opened.
+	Renew func() (dsn string, err error)
 }
 
 // DB is one database. It is safe for concurrent use.
@@ -46,7 +50,8 @@ type DB struct {
 //
 // What the name, the password or an option of a mysql dsn holds beyond letters
 // and digits is percent-encoded. The port is 3306 if there is none; the option
-// socket=PATH takes the place of host and port. Every other option goes to the
+// socket=PATH takes the place of host and port; ssl-ca, ssl-cert and ssl-key
+// name PEM files and ask for an encrypted connection. Every other option goes to the
 // driver (tls, timeout, readTimeout, …) or, if that has no such one, to the
 // server as a session variable, except for those that storing relies on. The
 // path of a sqlite dsn is taken as it is.
@@ -59,7 +64,7 @@ func Open(dsn string, o Options) (*DB, error) {
 	if maxOpen == 0 {
 		maxOpen = defaultMaxOpen
 	}
-	if err := d.open(dsn, max(maxOpen, 2)); err != nil {
+	if err := d.open(dsn, max(maxOpen, 2), o.Renew); err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
 	}
 	return d, nil

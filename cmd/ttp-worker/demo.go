@@ -52,7 +52,7 @@ func newDemo() *cobra.Command {
 func demo(ctx context.Context, dir string, out io.Writer) error {
 	start := time.Now()
 	o := &runOptions{embedded: dir, rules: []string{"builtin"}, unknownAttacker: "create", provision: true, migrate: true, lanes: 2}
-	log := newLog("error")
+	log := newLog(zap.ErrorLevel)
 	l, err := newLive(ctx, o, log)
 	if err != nil {
 		return err

@@ -32,11 +32,13 @@ type live struct {
 	worker   *worker.Worker
 	rules    *ruleset.Live
 	registry *prometheus.Registry
+	metrics  *metrics
 }
 
 // newLive wires what o describes. Servers that are away are no error.
 func newLive(ctx context.Context, o *runOptions, log *zap.Logger) (l *live, err error) {
 	l = &live{registry: prometheus.NewRegistry()}
+	l.metrics = newMetrics(l.registry)
 	defer func() {
 		if err != nil {
 			l.close()
@@ -49,8 +51,8 @@ func newLive(ctx context.Context, o *runOptions, log *zap.Logger) (l *live, err 
 	if err := l.connect(o, log); err != nil { //nolint:contextcheck // it does not wait for the servers
 		return l, err
 	}
-	metrics, publisher := worker.NewMetrics(l.registry), l.bus.NewPublisher()
-	if err := l.loadRules(sources, publisher, metrics, log); err != nil {
+	counts, publisher := worker.NewMetrics(l.registry), l.bus.NewPublisher()
+	if err := l.loadRules(sources, publisher, counts, log); err != nil {
 		return l, err
 	}
 	l.worker = &worker.Worker{
@@ -59,13 +61,17 @@ func newLive(ctx context.Context, o *runOptions, log *zap.Logger) (l *live, err 
 		Sink:      l.db,
 		Publisher: publisher,
 		Log:       log.Named("worker"),
-		Metrics:   metrics,
+		Metrics:   counts,
 		Status:    new(worker.Status),
+		Pulse:     new(worker.Pulse),
 		Explain:   sink.Explain,
 		AckWait:   o.ackWait, UnknownFor: o.unknownFor, MaxDeliveries: o.maxDeliveries,
 	}
-	for range o.lanes {
-		l.worker.Sources = append(l.worker.Sources, l.bus.NewSource(bus.Batch{Size: o.batchSize, Bytes: o.batchBytes, Wait: o.batchWait}))
+	for i := range o.lanes {
+		l.worker.Sources = append(l.worker.Sources, l.bus.NewSource(bus.Batch{
+			Size: o.batchSize, Bytes: o.batchBytes, Wait: o.batchWait,
+			Waiting: func() { l.worker.Pulse.Beat(worker.LaneName(i)) },
+		}))
 	}
 	return l, nil
 }
@@ -105,8 +111,8 @@ func (l *live) work(ctx context.Context) error {
 
 // connect opens the bus and the database, embedded or elsewhere.
 func (l *live) connect(o *runOptions, log *zap.Logger) (err error) {
-	connection := bus.Connection{URL: o.nats, CredsFile: o.natsCreds}
-	dsn := o.db
+	options := o.busOptions()
+	options.Connection.Renew = o.renewNATS
 	if o.embedded != "" {
 		if err := os.MkdirAll(o.embedded, 0o700); err != nil {
 			return fmt.Errorf("make the directory of the state: %w", err)
@@ -115,19 +121,14 @@ func (l *live) connect(o *runOptions, log *zap.Logger) (err error) {
 		if err != nil {
 			return err
 		}
-		connection = bus.Connection{InProcess: l.server}
-		if dsn == "" {
-			dsn = "sqlite://" + filepath.Join(o.embedded, "ttp.db")
-		}
+		options.Connection = bus.Connection{InProcess: l.server}
 	}
-	l.bus, err = bus.Connect(bus.Options{ //nolint:contextcheck // it does not wait for the server
-		Connection: connection, Prefix: o.prefix, Telemetry: o.stream, TTP: o.ttpStream, DLQ: o.dlqStream,
-		Consumer: bus.Consumer{Name: o.consumer, AckWait: o.ackWait, MaxAckPending: o.maxAckPending, Version: version},
-	}, log.Named("bus"))
+	options.Consumer = o.consumerOptions()
+	l.bus, err = bus.Connect(options, log.Named("bus")) //nolint:contextcheck // it does not wait for the server
 	if err != nil {
 		return usageError{err}
 	}
-	l.db, err = sink.Open(dsn, sink.Options{Announce: true, Log: log.Named("sink")})
+	l.db, err = sink.Open(o.dsn(), sink.Options{Announce: true, Log: log.Named("sink"), Renew: o.renewDB})
 	if err != nil {
 		return usageError{fmt.Errorf("--db: %w", err)}
 	}
@@ -137,15 +138,16 @@ func (l *live) connect(o *runOptions, log *zap.Logger) (err error) {
 // prepare makes the streams, the consumer and the tables, and waits for
 // servers that are away for as long as it takes.
 func (l *live) prepare(ctx context.Context, o *runOptions, log *zap.Logger) error {
+	defer l.worker.Pulse.End(starting)
 	if o.migrate {
-		if err := insist(ctx, l.worker.Status, "database", log, l.db.Migrate); err != nil {
+		if err := l.insist(ctx, "database", log, l.db.Migrate); err != nil {
 			return err
 		}
 	}
-	if err := insist(ctx, l.worker.Status, "database", log, l.rules.LoadStates); err != nil {
+	if err := l.insist(ctx, "database", log, l.rules.LoadStates); err != nil {
 		return err
 	}
-	return insist(ctx, l.worker.Status, "nats", log, func(ctx context.Context) error {
+	return l.insist(ctx, "nats", log, func(ctx context.Context) error {
 		if o.provision {
 			if err := l.bus.Provision(ctx, bus.Storage{}); err != nil {
 				return err
@@ -155,11 +157,16 @@ func (l *live) prepare(ctx context.Context, o *runOptions, log *zap.Logger) erro
 	})
 }
 
+// starting is what the start is called in the worker's pulse.
+const starting = "start"
+
 // insist repeats what a server that is away or not set up yet makes fail. What
 // was set up otherwise than this program can use needs the operator.
-func insist(ctx context.Context, status *worker.Status, part string, log *zap.Logger, step func(context.Context) error) error {
+func (l *live) insist(ctx context.Context, part string, log *zap.Logger, step func(context.Context) error) error {
 	const every, logEvery = time.Second, 15
+	status := l.worker.Status
 	for n := 0; ; n++ {
+		l.worker.Pulse.Beat(starting)
 		attempt, cancel := context.WithTimeout(ctx, 30*time.Second)
 		err := step(attempt)
 		cancel()

@@ -18,10 +18,12 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-// The exit codes.
+// The exit codes. A service that is configured wrongly is not to be started
+// again: its code is one that Go does not use itself, as it does 2 for a panic.
 const (
 	exitFailed = 1
 	exitUsage  = 2
+	exitConfig = 78 // of sysexits.h
 )
 
 // usageError is one for which the caller, not the world, is to blame.
@@ -57,6 +59,9 @@ func run(args []string) int {
 	fmt.Fprintln(os.Stderr, "ttp-worker:", err)
 	if errors.As(err, new(usageError)) {
 		fmt.Fprintln(os.Stderr, "Run 'ttp-worker --help' or 'ttp-worker COMMAND --help' for usage.")
+		if os.Getenv("NOTIFY_SOCKET") != "" { // systemd waits to hear that it is ready
+			return exitConfig
+		}
 		return exitUsage
 	}
 	return exitFailed
@@ -87,8 +92,8 @@ func newRoot() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	for _, cmd := range []*cobra.Command{newRun(), newTag(), newDemo(), newMigrate(), newRules(), newPublish()} {
+	root.SetFlagErrorFunc(flagError)
+	for _, cmd := range []*cobra.Command{newRun(), newTag(), newDemo(), newMigrate(), newRules(), newPublish(), newConfig(), newDoctor(), newVersion(), newMan()} {
 		cmd.Args = noArgs
 		if masterOnly[cmd.Name()] {
 			guardRole(cmd)

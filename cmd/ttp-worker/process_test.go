@@ -25,7 +25,7 @@ import (
 
 // TestMain lets the tests run the program as a process of its own.
 func TestMain(m *testing.M) {
-	if os.Getenv("TTP_WORKER_PROCESS") != "" {
+	if os.Getenv("TTP_TEST_PROCESS") != "" {
 		os.Exit(run(os.Args[1:]))
 	}
 	os.Exit(m.Run())
@@ -54,7 +54,7 @@ func start(t *testing.T, args ...string) *process {
 	}
 	p := &process{http: freeAddress(t)}
 	p.Cmd = exec.Command(exe, append(args, "--http", p.http)...)
-	p.Env = append(os.Environ(), "TTP_WORKER_PROCESS=1")
+	p.Env = append(os.Environ(), "TTP_TEST_PROCESS=1")
 	p.Stderr = p
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

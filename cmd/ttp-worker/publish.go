@@ -50,9 +50,7 @@ func newPublish() *cobra.Command {
 }
 
 func (o *runOptions) publish(ctx context.Context, in io.Reader, show string, out io.Writer) error {
-	b, err := bus.Connect(bus.Options{ //nolint:contextcheck // it does not wait for the server
-		Connection: bus.Connection{URL: o.nats, CredsFile: o.natsCreds}, Prefix: o.prefix, Telemetry: o.stream, TTP: o.ttpStream, DLQ: o.dlqStream,
-	}, zap.NewNop())
+	b, err := bus.Connect(o.busOptions(), zap.NewNop()) //nolint:contextcheck // it does not wait for the server
 	if err != nil {
 		return usageError{err}
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,11 +18,15 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"ttp-worker/bus"
 	"ttp-worker/sink"
 )
 
 type runOptions struct {
-	nats, natsCreds, stream, ttpStream, dlqStream, consumer, prefix string
+	nats, stream, ttpStream, dlqStream, consumer, prefix string
+
+	natsCreds, natsNKey, natsCA, natsCert, natsKey string
+	natsTLSFirst                                   bool
 
 	db, embedded, listen, http, unknownAttacker, logLevel string
 	rules                                                 []string
@@ -30,7 +35,16 @@ type runOptions struct {
 
 	lanes, batchSize, batchBytes, maxAckPending, maxDeliveries int
 	batchWait, ackWait, unknownFor                             time.Duration
+
+	// renewNATS and renewDB read the addresses again where they stand in
+	// files; nil where they don't.
+	renewNATS, renewDB func() (string, error)
 }
+
+// logLevelFlag can change while the worker runs.
+const logLevelFlag = "log-level"
+
+var validLevel = oneOf("debug", "info", "warn", "error")
 
 const defaultNATS = "nats://127.0.0.1:4222"
 
@@ -47,10 +61,16 @@ func newRun() *cobra.Command {
 		if err := o.complete(s); err != nil {
 			return usageError{err}
 		}
-		return o.run(cmd.Context())
+		return o.run(cmd.Context(), s)
 	})
+	o.flags(s)
+	return cmd
+}
+
+// flags are the options of the live worker.
+func (o *runOptions) flags(s *settings) {
 	o.busFlags(s)
-	s.text(&o.db, "db", "", "database: mysql://user:pass@host:port/name or sqlite://PATH", nil)
+	o.dbFlag(s)
 	s.text(&o.embedded, "embedded", "", "run NATS and SQLite inside this process, with their state in this directory", nil)
 	s.flag(&o.provision, "provision", false, "create the streams if they are missing (default with --embedded)")
 	s.flag(&o.migrate, "migrate", true, "create or update the tables at the start")
@@ -66,19 +86,73 @@ func newRun() *cobra.Command {
 	s.duration(&o.ackWait, "ack-wait", 30*time.Second, "how long the server waits for word of a message before it delivers it again")
 	s.number(&o.maxAckPending, "max-ack-pending", 100_000, 1, "messages in hand and handed back for later, over all workers")
 	s.number(&o.maxDeliveries, "max-deliveries", 10, 1, "deliveries of a message that fails for a reason of its own before it becomes a dead letter")
-	s.text(&o.logLevel, "log-level", "info", "debug, info, warn or error", oneOf("debug", "info", "warn", "error"))
-	return cmd
+	s.text(&o.logLevel, logLevelFlag, "info", "debug, info, warn or error", validLevel)
 }
 
 // busFlags are the options that say where the bus is and what is on it.
 func (o *runOptions) busFlags(s *settings) {
-	s.text(&o.nats, "nats", defaultNATS, "NATS server; with --embedded the loopback address that its server listens on, or none", nil)
-	s.text(&o.natsCreds, "nats-creds", "", "NATS credentials file", nil)
+	s.address(&o.nats, "nats", defaultNATS, "NATS server; with --embedded the loopback address that its server listens on, or none")
+	s.file(&o.natsCreds, "nats-creds", "NATS credentials file (.creds)")
+	s.file(&o.natsNKey, "nats-nkey", "file with the seed of an NKEY")
+	s.file(&o.natsCA, "nats-ca", "PEM file of the authorities that sign the certificate of NATS, instead of the system's")
+	s.file(&o.natsCert, "nats-cert", "PEM file of our certificate for NATS")
+	s.file(&o.natsKey, "nats-key", "PEM file of its key")
+	s.flag(&o.natsTLSFirst, "nats-tls-first", false, "NATS speaks TLS from the first byte")
 	s.text(&o.stream, "stream", "TELEMETRY", "stream the events are in", nil)
 	s.text(&o.ttpStream, "ttp-stream", "TTP", "stream the announcements go to", nil)
 	s.text(&o.dlqStream, "dlq-stream", "TTP_DLQ", "stream the dead letters go to", nil)
 	s.text(&o.consumer, "consumer", "ttp-worker", "durable consumer, shared by all workers", nil)
 	s.text(&o.prefix, "subject-prefix", "", "before every subject, with its dot, such as decnet.", nil)
+}
+
+// busOptions are the options of the bus, without the consumer's.
+func (o *runOptions) busOptions() bus.Options {
+	return bus.Options{
+		Connection: bus.Connection{
+			URL: o.nats, CredsFile: o.natsCreds, NKeyFile: o.natsNKey,
+			CAFile: o.natsCA, CertFile: o.natsCert, KeyFile: o.natsKey, TLSImmediate: o.natsTLSFirst,
+		},
+		Prefix: o.prefix, Telemetry: o.stream, TTP: o.ttpStream, DLQ: o.dlqStream,
+	}
+}
+
+func (o *runOptions) consumerOptions() bus.Consumer {
+	return bus.Consumer{Name: o.consumer, AckWait: o.ackWait, MaxAckPending: o.maxAckPending, Version: version}
+}
+
+// dsn is where the database is: by default in the directory of embedded mode.
+func (o *runOptions) dsn() string {
+	if o.db == "" && o.embedded != "" {
+		return "sqlite://" + filepath.Join(o.embedded, "ttp.db")
+	}
+	return o.db
+}
+
+// dbFlag says where the database is.
+func (o *runOptions) dbFlag(s *settings) {
+	s.address(&o.db, "db", "", "database: mysql://user:pass@host:port/name or sqlite://PATH")
+}
+
+// check finds out whether run could start with these options, as far as that
+// can be told without connecting to anything.
+func (o *runOptions) check(s *settings) error {
+	if err := o.complete(s); err != nil {
+		return err
+	}
+	var errs []error
+	if o.embedded == "" || o.db != "" {
+		if db, err := sink.Open(o.db, sink.Options{}); err != nil {
+			errs = append(errs, fmt.Errorf("--db: %w", err))
+		} else {
+			errs = append(errs, db.Close())
+		}
+	}
+	_, problems, err := loadRules(o.rules)
+	errs = append(errs, err)
+	for _, p := range problems {
+		errs = append(errs, &p)
+	}
+	return errors.Join(append(errs, o.busOptions().Validate())...)
 }
 
 // complete settles what depends on other options.
@@ -89,10 +163,10 @@ func (o *runOptions) complete(s *settings) error {
 		}
 		return nil
 	}
-	if !s.given("provision") {
+	if !s.isGiven("provision") {
 		o.provision = true
 	}
-	if !s.given("unknown-attacker") {
+	if !s.isGiven("unknown-attacker") {
 		o.unknownAttacker = "create"
 	}
 	if o.nats != "none" && o.nats != "" {
@@ -117,16 +191,18 @@ func loopbackOnly(addr string) error {
 }
 
 // newLog returns the log of a service: JSON on standard error.
-func newLog(level string) *zap.Logger {
-	lvl, _ := zapcore.ParseLevel(level) // checked with the options
+func newLog(level zapcore.LevelEnabler) *zap.Logger {
 	cfg := zap.NewProductionEncoderConfig()
 	cfg.EncodeTime = zapcore.RFC3339TimeEncoder
-	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.Lock(os.Stderr), lvl))
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.Lock(os.Stderr), level))
 }
 
-func (o *runOptions) run(ctx context.Context) error {
-	log := newLog(o.logLevel)
+// run works until ctx ends. s is read again on SIGHUP.
+func (o *runOptions) run(ctx context.Context, s *settings) error {
+	level := zap.NewAtomicLevelAt(levelOf(o.logLevel))
+	log := newLog(level)
 	defer func() { _ = log.Sync() }() // a terminal can't be synced
+	o.renewNATS, o.renewDB = s.renewed("nats"), s.renewed("db")
 	l, err := newLive(ctx, o, log)
 	if err != nil {
 		return err
@@ -139,6 +215,8 @@ func (o *runOptions) run(ctx context.Context) error {
 		}
 		defer stop()
 	}
+	defer l.watchdog(log)()
+	defer l.reloadOnHangup(ctx, log, reloads(o, s, l, level))()
 	notify(log, daemon.SdNotifyReady)
 	if err := l.prepare(ctx, o, log); err != nil {
 		if ctx.Err() != nil {
@@ -147,47 +225,22 @@ func (o *runOptions) run(ctx context.Context) error {
 		return err
 	}
 	log.Info("working", zap.String("version", version), zap.Int("lanes", o.lanes), zap.String("stream", o.stream), zap.String("consumer", o.consumer))
-	stopWatchdog := l.watchdog(log)
 	err = l.work(ctx)
-	stopWatchdog()
 	notify(log, daemon.SdNotifyStopping)
 	log.Info("stopped")
 	return err
 }
 
-func notify(log *zap.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("systemd not told", zap.Error(err), zap.String("state", state))
-	}
-}
-
-// watchdog tells systemd that the program lives, until stop is called.
-func (l *live) watchdog(log *zap.Logger) (stop func()) {
-	interval, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || interval == 0 {
-		return func() {}
-	}
-	done := make(chan struct{}) // closed by stop
-	go func() {
-		ticker := time.NewTicker(interval / 3)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ticker.C:
-				notify(log, daemon.SdNotifyWatchdog)
-			}
-		}
-	}()
-	return func() { close(done) }
+func levelOf(name string) zapcore.Level {
+	level, _ := zapcore.ParseLevel(name) // checked with the options
+	return level
 }
 
 // serve answers /healthz, /readyz and /metrics until stop is called.
 func (l *live) serve(ctx context.Context, addr string, log *zap.Logger) (stop func(), err error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(l.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", l.healthy)
 	mux.HandleFunc("GET /readyz", l.ready)
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -202,6 +255,17 @@ func (l *live) serve(ctx context.Context, addr string, log *zap.Logger) (stop fu
 		}
 	}()
 	return func() { _ = server.Close(); <-ended }, nil
+}
+
+// healthy says whether the main loop moves. Servers that are away do not stop
+// it, see ready.
+func (l *live) healthy(w http.ResponseWriter, _ *http.Request) {
+	stalled := l.worker.Pulse.Stalled(stallLimit)
+	if len(stalled) == 0 {
+		fmt.Fprintln(w, "ok")
+		return
+	}
+	http.Error(w, "no progress for "+stallLimit.String()+": "+strings.Join(stalled, ", "), http.StatusServiceUnavailable)
 }
 
 // ready says whether the worker can work and, if not, why.
@@ -237,6 +301,6 @@ func newMigrate() *cobra.Command {
 		fmt.Fprintln(cmd.OutOrStdout(), "the tables are up to date")
 		return nil
 	})
-	s.text(&dsn, "db", "", "database: mysql://user:pass@host:port/name or sqlite://PATH", nil)
+	s.address(&dsn, "db", "", "database: mysql://user:pass@host:port/name or sqlite://PATH")
 	return cmd
 }

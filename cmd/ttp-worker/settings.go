@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -13,6 +15,7 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // settings collects the options of a command. Each is a flag, an environment
@@ -22,18 +25,32 @@ import (
 type settings struct {
 	cmd     *cobra.Command
 	options []option
+	ignored []string          // keys of the file that are other commands' options
+	given   map[string]origin // by option; those with their default are not in it
 }
 
 type option struct {
-	name string
-	many bool
-	set  func(values []string) error
+	name   string
+	many   bool
+	file   bool // the value is the name of a file; file: and cred: name it, too
+	secret bool // what a file: or cred: value names is never shown, and a URL loses its password
+	set    func(values []string) error
 }
+
+// origin is where a value comes from, and what stands there: for one that
+// names a file, the name.
+type origin struct {
+	where  string
+	values []string
+}
+
+// configFlag names the file; it can't be a key in it.
+const configFlag = "config"
 
 // newSettings gives cmd the --config flag and reads the options before it works.
 func newSettings(cmd *cobra.Command, work func(cmd *cobra.Command) error) *settings {
 	s := &settings{cmd: cmd}
-	cmd.Flags().String("config", "", "YAML file with the options as keys")
+	cmd.Flags().String(configFlag, "", "YAML file with the options as keys")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := s.read(); err != nil {
 			return usageError{err}
@@ -52,6 +69,24 @@ func (s *settings) text(target *string, name, value, usage string, check func(st
 		}
 		return check(values[0])
 	}})
+}
+
+// address is a text with a password in it.
+func (s *settings) address(target *string, name, value, usage string) {
+	s.text(target, name, value, usage, nil)
+	s.options[len(s.options)-1].secret = true
+}
+
+// file is a text that names a file, which must be there, or is empty.
+func (s *settings) file(target *string, name, usage string) {
+	s.text(target, name, "", usage, func(path string) error {
+		if path == "" {
+			return nil
+		}
+		_, err := os.Stat(path)
+		return err
+	})
+	s.options[len(s.options)-1].file = true
 }
 
 func (s *settings) texts(target *[]string, name string, value []string, usage string) {
@@ -94,19 +129,18 @@ func (s *settings) duration(target *time.Duration, name string, value time.Durat
 	}})
 }
 
-// given reports whether the option was set at all.
-func (s *settings) given(name string) bool {
-	_, inEnv := os.LookupEnv(envName(name))
-	return s.cmd.Flags().Changed(name) || inEnv
+// isGiven reports whether the option was set at all, anywhere.
+func (s *settings) isGiven(name string) bool {
+	_, ok := s.given[name]
+	return ok
 }
 
 func envName(name string) string { return "TTP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
 
+// read sets every option. It can be called again, to see what has changed in
+// the files.
 func (s *settings) read() error {
-	path, _ := s.cmd.Flags().GetString("config")
-	if path == "" {
-		path = os.Getenv("TTP_CONFIG")
-	}
+	path := s.path()
 	fromFile := koanf.New("\x00")
 	var errs []error
 	if path != "" {
@@ -115,67 +149,141 @@ func (s *settings) read() error {
 		}
 		errs = s.unknownKeys(path, fromFile)
 	}
+	errs = append(errs, s.unknownVariables(os.Environ())...)
+	s.given = make(map[string]origin)
 	for _, o := range s.options {
-		values, origin := s.values(o, fromFile)
-		for i, v := range values {
-			resolved, err := secret(v)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", origin, err))
-			}
-			values[i] = resolved
+		values, where := s.values(o, path, fromFile)
+		if where != "" {
+			s.given[o.name] = origin{where, slices.Clone(values)}
 		}
-		if err := o.set(values); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", origin, err))
+		if err := o.apply(values); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", orFlag(where, o.name), err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// values returns what was given for an option and where.
-func (s *settings) values(o option, fromFile *koanf.Koanf) (values []string, origin string) {
+// path is the configuration file, empty for none.
+func (s *settings) path() string {
+	if path, _ := s.cmd.Flags().GetString(configFlag); path != "" {
+		return path
+	}
+	return os.Getenv(envName(configFlag))
+}
+
+func orFlag(where, name string) string {
+	if where == "" {
+		return "--" + name
+	}
+	return where
+}
+
+// apply resolves the values and sets the option.
+func (o option) apply(values []string) error {
+	var errs []error
+	for i, v := range values {
+		resolved, err := resolve(v)
+		if o.file {
+			resolved, err = resolvePath(v)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		values[i] = resolved
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return o.set(values)
+}
+
+// values returns what was given for an option and where; where is empty for
+// the default.
+func (s *settings) values(o option, path string, fromFile *koanf.Koanf) (values []string, where string) {
 	flags := s.cmd.Flags()
 	env, inEnv := os.LookupEnv(envName(o.name))
+	inFile := o.name + " in " + path
 	switch {
 	case flags.Changed(o.name):
-		origin = "--" + o.name
+		where = "--" + o.name
 	case inEnv && o.many:
 		return strings.Split(env, ","), envName(o.name)
 	case inEnv:
 		return []string{env}, envName(o.name)
 	case fromFile.Exists(o.name) && o.many && len(fromFile.Strings(o.name)) > 0:
-		return fromFile.Strings(o.name), o.name + " in the config file"
+		return fromFile.Strings(o.name), inFile
 	case fromFile.Exists(o.name):
-		return []string{fromFile.String(o.name)}, o.name + " in the config file"
-	}
-	if origin == "" {
-		origin = "--" + o.name
+		return []string{fromFile.String(o.name)}, inFile
 	}
 	if o.many {
 		values, _ = flags.GetStringArray(o.name)
-		return values, origin
+		return values, where
 	}
 	v, _ := flags.GetString(o.name)
-	return []string{v}, origin
+	return []string{v}, where
 }
 
+// unknownKeys complains about the keys that are no option of any command.
+// Those of another command are fine: one file may serve several.
 func (s *settings) unknownKeys(path string, fromFile *koanf.Koanf) (errs []error) {
+	known := optionsOf(s.cmd.Root())
+	s.ignored = nil
 	for _, key := range fromFile.Keys() {
-		if !slices.ContainsFunc(s.options, func(o option) bool { return o.name == key }) {
-			errs = append(errs, fmt.Errorf("config file %s: unknown key %q", path, key))
+		switch {
+		case slices.ContainsFunc(s.options, func(o option) bool { return o.name == key }):
+		case known[key]:
+			s.ignored = append(s.ignored, key)
+		default:
+			name := strings.ReplaceAll(key, "\x00", ".")
+			errs = append(errs, fmt.Errorf("config file %s: unknown key %q%s", path, name, didYouMean(name, slices.Collect(maps.Keys(known)))))
 		}
 	}
 	return errs
 }
 
-// secret reads values that say where they are: file:PATH, or cred:NAME for a
-// credential that systemd has handed over.
-func secret(value string) (string, error) {
-	path, isFile := strings.CutPrefix(value, "file:")
-	if name, ok := strings.CutPrefix(value, "cred:"); ok {
-		path, isFile = os.Getenv("CREDENTIALS_DIRECTORY")+"/"+name, true
+// notOurs begin variables that have nothing to do with options.
+var notOurs = []string{"TTP_TEST_", "TTP_FAILPOINT"}
+
+// unknownVariables complains about variables TTP_… that no command reads: a
+// misspelled one would be passed over in silence.
+func (s *settings) unknownVariables(environ []string) (errs []error) {
+	known := map[string]bool{envName(configFlag): true}
+	for name := range optionsOf(s.cmd.Root()) {
+		known[envName(name)] = true
 	}
-	if !isFile {
+	for _, line := range environ {
+		name, _, _ := strings.Cut(line, "=")
+		ours := strings.HasPrefix(name, "TTP_") && !slices.ContainsFunc(notOurs, func(p string) bool { return strings.HasPrefix(name, p) })
+		if ours && !known[name] {
+			errs = append(errs, fmt.Errorf("environment: unknown variable %s%s", name, didYouMean(name, slices.Collect(maps.Keys(known)))))
+		}
+	}
+	return errs
+}
+
+// optionsOf returns the names of all flags of cmd and the commands below.
+func optionsOf(cmd *cobra.Command) map[string]bool {
+	names := make(map[string]bool)
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Name != configFlag && f.Name != "help" && f.Name != "version" {
+			names[f.Name] = true
+		}
+	})
+	for _, c := range cmd.Commands() {
+		maps.Copy(names, optionsOf(c))
+	}
+	return names
+}
+
+// resolve reads values that say where they are: file:PATH, or cred:NAME for a
+// credential that systemd has handed over.
+func resolve(value string) (string, error) {
+	if _, ok := secretFile(value); !ok {
 		return value, nil
+	}
+	path, err := resolvePath(value)
+	if err != nil {
+		return "", err
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -185,4 +293,27 @@ func secret(value string) (string, error) {
 		return text, nil
 	}
 	return "", fmt.Errorf("%s is empty", path)
+}
+
+// resolvePath returns the file that a value names.
+func resolvePath(value string) (string, error) {
+	path, ok := secretFile(value)
+	if ok && path == "" {
+		return "", fmt.Errorf("%s: no credentials directory; systemd makes one for a service with LoadCredential=, elsewhere use file:PATH", value)
+	}
+	return cmp.Or(path, value), nil
+}
+
+// secretFile returns the file that a file: or cred: value names; a credential
+// outside of a service has none.
+func secretFile(value string) (path string, ok bool) {
+	if path, ok := strings.CutPrefix(value, "file:"); ok {
+		return path, true
+	}
+	name, ok := strings.CutPrefix(value, "cred:")
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if !ok || dir == "" {
+		return "", ok
+	}
+	return dir + "/" + name, true
 }

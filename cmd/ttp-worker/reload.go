@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"go.uber.org/zap"
+)
+
+// reload is one thing that is read again on SIGHUP. It either takes over what
+// is new or leaves all as it was.
+type reload struct {
+	what string
+	do   func(context.Context) error
+}
+
+// reloads are what the live worker reads again, in this order.
+func reloads(o *runOptions, s *settings, l *live, level zap.AtomicLevel) []reload {
+	return []reload{
+		{"log-level", func(context.Context) error { return s.reloadLevel(level) }},
+		{"credentials", func(context.Context) error { return l.reloadCredentials(o) }},
+	}
+}
+
+// reloadLevel reads the options again and takes over the log level, the only
+// one that can change without a restart.
+func (s *settings) reloadLevel(level zap.AtomicLevel) error {
+	again := &settings{cmd: s.cmd}
+	var o runOptions
+	for _, opt := range s.options {
+		if opt.name == logLevelFlag {
+			opt.set = func(values []string) error { o.logLevel = values[0]; return validLevel(values[0]) }
+			again.options = append(again.options, opt)
+		}
+	}
+	if err := again.read(); err != nil {
+		return err
+	}
+	level.SetLevel(levelOf(o.logLevel))
+	return nil
+}
+
+// reloadCredentials connects to NATS anew, where they are read. The database's
+// are read for each of its connections, none of which lives long.
+func (l *live) reloadCredentials(o *runOptions) error {
+	if l.server != nil {
+		return nil
+	}
+	if err := o.busOptions().Validate(); err != nil {
+		return err
+	}
+	for _, renew := range []func() (string, error){o.renewNATS, o.renewDB} {
+		if renew == nil {
+			continue
+		}
+		if _, err := renew(); err != nil {
+			return err
+		}
+	}
+	return l.bus.Reconnect()
+}
+
+// reloadOnHangup reloads on each SIGHUP until stop is called. One that fails
+// leaves what it is about as it was and does not keep the others from it.
+func (l *live) reloadOnHangup(ctx context.Context, log *zap.Logger, list []reload) (stop func()) {
+	hangups, ended := make(chan os.Signal, 1), make(chan struct{}) // the kernel sends, stop closes; the goroutine closes
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer close(ended)
+		for range hangups {
+			notifyReloading(log)
+			l.reload(ctx, log, list)
+			notify(log, daemon.SdNotifyReady)
+		}
+	}()
+	return func() { signal.Stop(hangups); close(hangups); <-ended }
+}
+
+func (l *live) reload(ctx context.Context, log *zap.Logger, list []reload) {
+	for _, r := range list {
+		err := r.do(ctx)
+		l.metrics.reloaded(r.what, err)
+		if err != nil {
+			log.Error("not reloaded, works on as it was; correct the cause and reload again", zap.String("what", r.what), zap.Error(err))
+			continue
+		}
+		log.Info("reloaded", zap.String("what", r.what))
+	}
+}
+
+// renewed returns how to read an option again whose value stands in a file, or
+// nil if it does not.
+func (s *settings) renewed(name string) func() (string, error) {
+	from := s.given[name]
+	if len(from.values) != 1 {
+		return nil
+	}
+	value := from.values[0]
+	if _, inFile := secretFile(value); !inFile {
+		return nil
+	}
+	return func() (string, error) { return resolve(value) }
+}

@@ -24,7 +24,7 @@ const checkWithin = 3 * time.Second
 // thing. It changes and publishes nothing; what it would change at the start
 // of a worker it says. It returns early if the server can't be reached.
 func (b *Bus) Check(ctx context.Context, report Report) {
-	if err := b.reach(ctx); err != nil {
+	if err := b.Reach(ctx); err != nil {
 		report("nats", "", err)
 		return
 	}
@@ -36,8 +36,8 @@ func (b *Bus) Check(ctx context.Context, report Report) {
 	b.checkRights(ctx, report)
 }
 
-// reach waits for the connection, and says why there is none.
-func (b *Bus) reach(ctx context.Context) error {
+// Reach waits a few seconds for the connection, and says why there is none.
+func (b *Bus) Reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkWithin)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)

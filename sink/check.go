@@ -83,9 +83,9 @@ var rightsNeeded = []right{
 	{"read attackers", "attackers", "SELECT uuid FROM attackers WHERE 1 = 0", true},
 	{"read attacker_identities", "attacker_identities", "SELECT uuid FROM attacker_identities WHERE 1 = 0", true},
 	{"read ttp_tag", "ttp_tag", "SELECT uuid FROM ttp_tag WHERE 1 = 0", true},
-	{"insert into ttp_tag", "ttp_tag", "INSERT INTO ttp_tag (uuid) SELECT uuid FROM ttp_tag WHERE 1 = 0", false},
+	{"insert into ttp_tag", "ttp_tag", "INSERT INTO ttp_tag SELECT * FROM ttp_tag WHERE 1 = 0", false},
 	{"read ttp_outbox", "ttp_outbox", "SELECT id FROM ttp_outbox WHERE 1 = 0", true},
-	{"insert into ttp_outbox", "ttp_outbox", "INSERT INTO ttp_outbox (id) SELECT id FROM ttp_outbox WHERE 1 = 0", false},
+	{"insert into ttp_outbox", "ttp_outbox", "INSERT INTO ttp_outbox SELECT * FROM ttp_outbox WHERE 1 = 0", false},
 	{"delete from ttp_outbox", "ttp_outbox", "DELETE FROM ttp_outbox WHERE 1 = 0", false},
 }
 

@@ -149,7 +149,7 @@ func (l *live) prepare(ctx context.Context, o *runOptions, log *zap.Logger) erro
 	}
 	return l.insist(ctx, "nats", log, func(ctx context.Context) error {
 		if o.provision {
-			if err := l.bus.Provision(ctx, bus.Storage{}); err != nil {
+			if err := l.bus.Provision(ctx, o.storage()); err != nil {
 				return err
 			}
 		}

@@ -33,8 +33,8 @@ type runOptions struct {
 
 	provision, migrate, allowAgent bool
 
-	lanes, batchSize, batchBytes, maxAckPending, maxDeliveries int
-	batchWait, ackWait, unknownFor                             time.Duration
+	lanes, batchSize, batchBytes, maxAckPending, maxDeliveries, replicas int
+	batchWait, ackWait, unknownFor                                       time.Duration
 
 	// renewNATS and renewDB read the addresses again where they stand in
 	// files; nil where they don't.
@@ -70,6 +70,7 @@ func newRun() *cobra.Command {
 // flags are the options of the live worker.
 func (o *runOptions) flags(s *settings) {
 	o.busFlags(s)
+	o.consumerFlags(s)
 	o.dbFlag(s)
 	s.text(&o.embedded, "embedded", "", "run NATS and SQLite inside this process, with their state in this directory", nil)
 	s.flag(&o.provision, "provision", false, "create the streams if they are missing (default with --embedded)")
@@ -83,8 +84,6 @@ func (o *runOptions) flags(s *settings) {
 	s.number(&o.batchSize, "batch-size", 500, 1, "messages in a batch at most")
 	s.number(&o.batchBytes, "batch-bytes", 1<<20, 1, "bytes in a batch at most")
 	s.duration(&o.batchWait, "batch-wait", 250*time.Millisecond, "how long a batch may take to fill")
-	s.duration(&o.ackWait, "ack-wait", 30*time.Second, "how long the server waits for word of a message before it delivers it again")
-	s.number(&o.maxAckPending, "max-ack-pending", 100_000, 1, "messages in hand and handed back for later, over all workers")
 	s.number(&o.maxDeliveries, "max-deliveries", 10, 1, "deliveries of a message that fails for a reason of its own before it becomes a dead letter")
 	s.text(&o.logLevel, logLevelFlag, "info", "debug, info, warn or error", validLevel)
 }
@@ -104,6 +103,16 @@ func (o *runOptions) busFlags(s *settings) {
 	s.text(&o.consumer, "consumer", "ttp-worker", "durable consumer, shared by all workers", nil)
 	s.text(&o.prefix, "subject-prefix", "", "before every subject, with its dot, such as decnet.", nil)
 }
+
+// consumerFlags are the options of what is set up on the bus.
+func (o *runOptions) consumerFlags(s *settings) {
+	s.duration(&o.ackWait, "ack-wait", 30*time.Second, "how long the server waits for word of a message before it delivers it again")
+	s.number(&o.maxAckPending, "max-ack-pending", 100_000, 1, "messages in hand and handed back for later, over all workers")
+	s.number(&o.replicas, "stream-replicas", 1, 1, "servers of a cluster that keep each stream that is created")
+}
+
+// storage says how streams that are created keep what they get.
+func (o *runOptions) storage() bus.Storage { return bus.Storage{Replicas: o.replicas} }
 
 // busOptions are the options of the bus, without the consumer's.
 func (o *runOptions) busOptions() bus.Options {

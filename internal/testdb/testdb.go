@@ -202,11 +202,20 @@ func freePort() (int, error) {
 // start runs a server on an empty directory, without accounts. It ends with
 // this process, however that ends.
 func start(binary, dir string, port int) (*url.URL, error) {
-	args := []string{
-		"--no-defaults", "--datadir=" + dir, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
-		fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1", "--skip-grant-tables", "--skip-networking=0",
-		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--character-set-server=utf8mb4",
+	if _, err := launch(binary, dir, port, "--skip-grant-tables"); err != nil {
+		return nil, err
 	}
+	u := &url.URL{Scheme: "mysql", User: url.User("root"), Host: fmt.Sprintf("127.0.0.1:%d", port)}
+	return u, answering(u, filepath.Join(dir, "server.log"))
+}
+
+// launch runs a server on a directory; more are options of its own.
+func launch(binary, dir string, port int, more ...string) (*exec.Cmd, error) {
+	args := append([]string{
+		"--no-defaults", "--datadir=" + dir, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
+		fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1", "--skip-networking=0",
+		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--character-set-server=utf8mb4",
+	}, more...)
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root")
 	}
@@ -218,11 +227,7 @@ func start(binary, dir string, port int) (*url.URL, error) {
 	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	u := &url.URL{Scheme: "mysql", User: url.User("root"), Host: fmt.Sprintf("127.0.0.1:%d", port)}
-	return u, answering(u, log.Name())
+	return cmd, cmd.Start()
 }
 
 // answering waits until the server answers.

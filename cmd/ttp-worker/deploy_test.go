@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ttp-worker/internal/testdb"
+)
+
+// The passwords of these tests are recognised wherever they turn up.
+const password = "s3cr3t-hunter2"
+
+// deployedNATS runs the server that deploy/nats configures and returns its
+// address for an account.
+func deployedNATS(t *testing.T, change func(*server.Options)) (ns *server.Server, urlOf func(user string) string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"nats.conf", "accounts.conf"} {
+		text, err := os.ReadFile(filepath.Join("../../deploy/nats", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var passwords strings.Builder
+	for _, user := range []string{"SENSOR", "WORKER", "READER", "ADMIN"} {
+		passwords.WriteString(user + "_PASSWORD: \"" + password + "\"\n")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "passwords.conf"), []byte(passwords.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := server.ProcessConfigFile(filepath.Join(dir, "nats.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Host, o.Port, o.HTTPPort, o.StoreDir, o.SyncAlways, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, 0, t.TempDir(), false, true, true
+	if change != nil {
+		change(o)
+	}
+	if ns, err = server.NewServer(o); err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server does not start")
+	}
+	return ns, func(user string) string {
+		u, err := url.Parse(ns.ClientURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword(user, password)
+		return u.String()
+	}
+}
+
+// deployedSQL runs the statements of a file of deploy/mysql as root.
+func deployedSQL(t *testing.T, root *url.URL, file string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../deploy/mysql", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "--") {
+			lines = append(lines, line)
+		}
+	}
+	for statement := range strings.SplitSeq(strings.ReplaceAll(strings.Join(lines, ""), "'...'", "'"+password+"'"), ";\n") {
+		if strings.TrimSpace(statement) != "" {
+			testdb.Exec(t, root.String(), statement)
+		}
+	}
+}
+
+func accountOf(root *url.URL, user string) string {
+	u := *root
+	u.User, u.Path = url.UserPassword(user, password), "/ttp"
+	return u.String()
+}
+
+const shadow = `{"payload":{"attacker_ip":"198.51.100.7","command_text":"cat /etc/shadow","id":"%","ts":"2026-05-02T06:22:48"}}`
+
+// clientOf is a JetStream client of an account, with the usual inbox.
+func clientOf(t *testing.T, url string) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // not on standard error
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(2*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc, js
+}
+
+// TestDeploy_leastRights runs the worker under exactly the rights that deploy/
+// gives it, takes one away and gives it back.
+func TestDeploy_leastRights(t *testing.T) {
+	_, natsOf := deployedNATS(t, nil)
+	root := testdb.WithAccounts(t)
+	deployedSQL(t, root, "accounts.sql")
+	for _, args := range [][]string{
+		{"provision", "--nats", natsOf("admin")},
+		{"migrate", "--db", accountOf(root, "ttp-admin")},
+	} {
+		if _, err := execute(t, args...); err != nil {
+			t.Fatalf("%s: %v", args[0], err)
+		}
+	}
+	deployedSQL(t, root, "rights.sql")
+
+	options := []string{"--nats", natsOf("worker"), "--db", accountOf(root, "ttp"), "--migrate=false", "--unknown-attacker=create"}
+	p := start(t, append([]string{"run"}, options...)...)
+	reader, _ := clientOf(t, natsOf("reader"))
+	announced, err := reader.SubscribeSync("ttp.tagged")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sensor := clientOf(t, natsOf("sensor"))
+	send := func(payload string) {
+		t.Helper()
+		if _, err := sensor.Publish(t.Context(), "attacker.command", []byte(payload)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(strings.ReplaceAll(shadow, "%", "1"))
+	send("no envelope")
+	if _, err := announced.NextMsg(20 * time.Second); err != nil {
+		t.Fatalf("the reader sees no ttp.tagged: %v", err)
+	}
+	until(t, "the dead letter is stored", func() bool { return p.metric("ttp_dead_letters_total") == 1 })
+	doctor := append([]string{"doctor"}, options...)
+	if out, err := execute(t, doctor...); err != nil {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
+	for user, subject := range map[string]string{"sensor": "ttp.tagged", "worker": "attacker.command", "reader": "ttp.tagged"} {
+		_, js := clientOf(t, natsOf(user))
+		if _, err := js.Publish(t.Context(), subject, nil); err == nil {
+			t.Errorf("%s may publish %s", user, subject)
+		}
+	}
+	_, worker := clientOf(t, natsOf("worker"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := worker.DeleteStream(ctx, "TELEMETRY"); err == nil {
+		t.Error("the worker may remove a stream")
+	}
+
+	testdb.Exec(t, root.String(), "REVOKE INSERT ON ttp.ttp_tag FROM 'ttp'@'%'")
+	send(strings.ReplaceAll(strings.ReplaceAll(shadow, "%", "2"), "22:48", "23:00"))
+	until(t, "the worker says which right it lacks", func() bool { return strings.Contains(p.causes(t), "access") })
+	if out, err := execute(t, doctor...); err == nil || !strings.Contains(out, "BAD  insert into ttp_tag") {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
+	testdb.Exec(t, root.String(), "GRANT INSERT ON ttp.ttp_tag TO 'ttp'@'%'")
+	if _, err := announced.NextMsg(30 * time.Second); err != nil {
+		t.Errorf("the event is not taken up again: %v", err)
+	}
+	p.noSecrets(t)
+}
+
+// causes is the body of /readyz, whatever its status.
+func (p *process) causes(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get("http://" + p.http + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var body strings.Builder
+	if err := resp.Write(&body); err != nil {
+		t.Fatal(err)
+	}
+	return body.String()
+}
+
+// noSecrets fails the test if a password is in anything that p shows.
+func (p *process) noSecrets(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	log := p.log.String()
+	p.mu.Unlock()
+	for name, text := range map[string]string{"the log": log, "/metrics": p.get("/metrics"), "/readyz": p.causes(t)} {
+		if strings.Contains(text, password) {
+			t.Errorf("the password is in %s:\n%s", name, text)
+		}
+	}
+}

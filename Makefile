@@ -81,16 +81,26 @@ licenses: ## dist/THIRD_PARTY_LICENSES, to go with the binary
 	@scripts/licenses.sh >dist/THIRD_PARTY_LICENSES
 
 .PHONY: install
-install: ## what make build made, the unit and a first configuration, under DESTDIR
+install: ## what make build made, units, manual, completion and a first configuration, under DESTDIR
 	@test -x bin/ttp-worker || { echo "nothing to install; run: make build" >&2; exit 1; }
 	install -D -m 0755 bin/ttp-worker $(DESTDIR)$(prefix)/bin/ttp-worker
 	install -d $(DESTDIR)$(unitdir)
-	sed 's|/usr/bin/ttp-worker|$(prefix)/bin/ttp-worker|' deploy/systemd/ttp-worker.service \
-		>$(DESTDIR)$(unitdir)/ttp-worker.service
-	install -D -m 0644 docs/install.md $(DESTDIR)$(prefix)/share/doc/ttp-worker/install.md
+	for unit in deploy/systemd/*.service deploy/systemd/*.timer; do \
+		sed 's|/usr/bin/ttp-worker|$(prefix)/bin/ttp-worker|' "$$unit" >"$(DESTDIR)$(unitdir)/$${unit##*/}"; done
+	install -d $(DESTDIR)$(prefix)/share/{doc/ttp-worker,man/man1,bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
+	install -m 0644 docs/*.md $(DESTDIR)$(prefix)/share/doc/ttp-worker/
+	cp -r deploy/nats deploy/mysql deploy/prometheus deploy/grafana $(DESTDIR)$(prefix)/share/doc/ttp-worker/
+	bin/ttp-worker man | gzip -9n >$(DESTDIR)$(prefix)/share/man/man1/ttp-worker.1.gz
+	bin/ttp-worker completion bash >$(DESTDIR)$(prefix)/share/bash-completion/completions/ttp-worker
+	bin/ttp-worker completion zsh >$(DESTDIR)$(prefix)/share/zsh/vendor-completions/_ttp-worker
+	bin/ttp-worker completion fish >$(DESTDIR)$(prefix)/share/fish/vendor_completions.d/ttp-worker.fish
 	install -d -m 0700 $(DESTDIR)$(confdir)/credentials
 	test -e $(DESTDIR)$(confdir)/config.yaml || \
-		install -m 0644 deploy/systemd/config.yaml $(DESTDIR)$(confdir)/config.yaml
+		install -D -m 0644 deploy/systemd/config.yaml $(DESTDIR)$(confdir)/config.yaml
+
+.PHONY: deb
+deb: build ## dist/ttp-worker_VERSION_ARCH.deb
+	@scripts/deb.sh '$(VERSION)'
 
 .PHONY: clean
 clean: ## remove what the targets above made in this tree

@@ -28,7 +28,7 @@ confdir ?= /etc/ttp-worker
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## the static binary, bin/ttp-worker
@@ -101,6 +101,13 @@ install: ## what make build made, units, manual, completion and a first configur
 .PHONY: deb
 deb: build ## dist/ttp-worker_VERSION_ARCH.deb
 	@scripts/deb.sh '$(VERSION)'
+
+.PHONY: package-check
+package-check: ## install, upgrade under load, hang and purge the package in a booted Debian (root, systemd-nspawn)
+	@rm -rf dist/check && mkdir -p dist/check
+	@$(MAKE) --no-print-directory build VERSION=0.1.0 && scripts/deb.sh 0.1.0 >/dev/null && mv dist/ttp-worker_0.1.0_*.deb dist/check/old.deb
+	@$(MAKE) --no-print-directory build VERSION=0.2.0 && scripts/deb.sh 0.2.0 >/dev/null && mv dist/ttp-worker_0.2.0_*.deb dist/check/new.deb
+	@scripts/package-check.sh dist/check/old.deb dist/check/new.deb
 
 .PHONY: clean
 clean: ## remove what the targets above made in this tree

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -165,4 +166,26 @@ func consumerDrift(name, field, have, want string) error {
 		Thing: "consumer " + name, Field: field, Have: have, Want: want,
 		Hint: "remove the consumer (events that the stream still has are then tagged again, which changes nothing) or name another one",
 	}
+}
+
+// Backlog is how much there is to do, over all workers.
+type Backlog struct {
+	Pending     uint64 // messages not delivered yet
+	Unacked     int    // delivered and not settled, those handed back for later included
+	Redelivered int    // of these more than once
+}
+
+// Backlog asks the server about the consumer, for a few seconds at most.
+func (b *Bus) Backlog(ctx context.Context) (Backlog, error) {
+	if !b.nc.IsConnected() {
+		return Backlog{}, nats.ErrDisconnected
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	cons, err := b.js.Consumer(ctx, b.o.Telemetry, b.o.Consumer.Name)
+	if err != nil {
+		return Backlog{}, fmt.Errorf("look at consumer %s: %w", b.o.Consumer.Name, err)
+	}
+	info := cons.CachedInfo()
+	return Backlog{info.NumPending, info.NumAckPending, info.NumRedelivered}, nil
 }

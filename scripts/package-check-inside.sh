@@ -23,11 +23,10 @@ event() { # NUMBER
 	printf '{"topic":"attacker.command","payload":{"attacker_ip":"198.51.100.7","command_text":"cat /etc/shadow","id":"%s"}}\n' "$1"
 }
 ready() { curl -fsS http://127.0.0.1:9464/readyz; }
-stored() { curl -fsS http://127.0.0.1:9464/metrics | awk '/^ttp_outbox_rows/ {exit $2 != 0}'; }
-tagged() { # how many ttp.tagged there are
-	ttp-worker doctor --db sqlite:///var/lib/ttp-worker/ttp.db | awk '/stream TTP / {print $4 / 2}'
+announced() { # how many messages the stream TTP has
+	ttp-worker doctor --db sqlite:///var/lib/ttp-worker/ttp.db | awk '/stream TTP / {print $4}'
 }
-all_tagged() { [[ $(tagged) == "$1" ]]; }
+announced_is() { [[ $(announced) == "$1" ]]; }
 
 export DEBIAN_FRONTEND=noninteractive TTP_NATS=nats://127.0.0.1:4222
 
@@ -39,7 +38,8 @@ ps -o user=,args= -p "$(property MainPID)"
 systemctl is-enabled --quiet ttp-worker || fail 'not enabled'
 
 event 0 | ttp-worker publish --show 2s | grep -q '"techniques_added":\["T' || fail 'no ttp.tagged'
-say 'first event tagged'
+each=$(announced)
+say "first event tagged: $each messages"
 
 systemctl reload ttp-worker
 until_true 'reloaded' 10 bash -c 'journalctl -u ttp-worker | grep -q "\"reloaded\""'
@@ -59,8 +59,8 @@ pid=$(property MainPID)
 dpkg -i /check/new.deb
 [[ $(property MainPID) != "$pid" ]] || fail 'the upgrade did not restart it'
 wait "$load" || fail 'events could not be published'
-until_true '40 events tagged over the upgrade, each once' 30 all_tagged 41
-[[ $(dpkg-query -W -f '${Version}' ttp-worker) == *newer ]] || fail 'not upgraded'
+until_true '40 events tagged over the upgrade, each once' 30 announced_is $((41 * each))
+[[ $(dpkg-query -W -f '${Version}' ttp-worker) == 0.2.0 ]] || fail 'not upgraded'
 
 kill -STOP "$(property MainPID)"
 until_true 'a worker that hangs is restarted by the watchdog' 80 is NRestarts 1
@@ -89,7 +89,7 @@ journalctl -u ttp-worker | grep -q hidden && fail 'the password is in the journa
 tr '\0' ' ' <"/proc/$(property MainPID)/cmdline" | grep -q hidden && fail 'the password is in ps'
 
 systemctl show -p Type,WatchdogUSec,DynamicUser ttp-worker
-systemd-analyze security ttp-worker.service --no-pager | tail -1
+systemd-analyze security ttp-worker.service --no-pager | grep "Overall exposure" || true
 apt-get purge -y ttp-worker >/dev/null 2>&1 || dpkg --purge ttp-worker
 [[ ! -e /etc/ttp-worker && ! -e /var/lib/private/ttp-worker && ! -e /usr/bin/ttp-worker ]] || fail 'purge left files'
 systemctl is-active --quiet ttp-worker && fail 'runs after the purge'

@@ -78,6 +78,18 @@ func (d *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Pool is the state of the connections that write.
+type Pool struct {
+	Open, InUse, Limit int
+	Waited             time.Duration // altogether, for a free connection
+}
+
+// Pool returns the state of the connections.
+func (d *DB) Pool() Pool {
+	s := d.write.Stats()
+	return Pool{s.OpenConnections, s.InUse, s.MaxOpenConnections, s.WaitDuration}
+}
+
 // Close waits for the statements under way and closes the connections.
 func (d *DB) Close() error {
 	if d.read == d.write {

@@ -17,8 +17,8 @@ import (
 type batch struct {
 	items []*item
 
-	fresh                []ttp.Announcement // to be published
-	inserted, duplicates int
+	fresh []ttp.Announcement // to be published
+	tally tally              // of the tags
 }
 
 // item is one message of a batch and what has become of it.
@@ -120,7 +120,7 @@ func (b *batch) store(ctx context.Context, w *Worker) error {
 		return err
 	}
 	w.Metrics.stage("write", anchored)
-	b.fresh, b.inserted, b.duplicates = written.Fresh, written.Inserted, written.Duplicates
+	b.fresh, b.tally = written.Fresh, tallyOf(arrived, written)
 	for _, r := range written.Refused {
 		w.refused(of[r.Arrived], r)
 	}
@@ -139,16 +139,14 @@ func (w *Worker) tag(ctx context.Context, it *item) {
 		if err != nil {
 			w.tagFailed(it, err)
 		}
-		belowFloor := 0
 		for _, f := range findings {
 			if f.Confidence < ttp.MinConfidence {
 				w.suppressed.add(f.RuleID, f.Technique, "floor", 1)
-				belowFloor++
 				continue
 			}
 			it.findings = append(it.findings, found{ev, f})
 		}
-		w.Metrics.tagged(ev.Kind, belowFloor)
+		w.Metrics.tagged(ev.Kind, findings, err)
 	}
 }
 
@@ -230,7 +228,6 @@ func announcementOf(m *intake.Message, e *intake.Event) ttp.Tagged {
 
 // refused notes that the database does not take a row of the message.
 func (w *Worker) refused(it *item, r ttp.Refusal) {
-	w.Metrics.Tags.WithLabelValues("refused").Inc()
 	if !r.Orphan {
 		it.worsen(verdict{action: actReject, reason: "row-refused", err: r.Err})
 		return

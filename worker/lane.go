@@ -127,7 +127,7 @@ func (l *lane) isolate(hard context.Context, b *batch) bool {
 		return false
 	}
 	var failed []*item
-	stored := &batch{}
+	stored := &batch{tally: make(tally)}
 	for _, it := range b.items {
 		one := &batch{items: []*item{it}}
 		if err := l.attempt(hard, one); err != nil {
@@ -140,8 +140,7 @@ func (l *lane) isolate(hard context.Context, b *batch) bool {
 		}
 		stored.items = append(stored.items, it)
 		stored.fresh = append(stored.fresh, one.fresh...)
-		stored.inserted += one.inserted
-		stored.duplicates += one.duplicates
+		stored.tally.add(one.tally)
 	}
 	if len(stored.items) == 0 {
 		return false
@@ -149,7 +148,7 @@ func (l *lane) isolate(hard context.Context, b *batch) bool {
 	for _, it := range failed {
 		it.worsen(verdict{action: actRetry, reason: "store-failed", err: it.failure, blame: true})
 	}
-	b.fresh, b.inserted, b.duplicates = stored.fresh, stored.inserted, stored.duplicates
+	b.fresh, b.tally = stored.fresh, stored.tally
 	return true
 }
 

@@ -11,8 +11,9 @@ import (
 // Metrics are the worker's counters. Labels have few values whatever
 // attackers send.
 type Metrics struct {
-	Events        *prometheus.CounterVec // by kind: events the taggers looked at
-	Tags          *prometheus.CounterVec // by outcome: inserted, duplicate, below_floor, disabled, clipped, refused
+	Events        *prometheus.CounterVec // by kind and outcome: tagged, untagged, failed
+	Tags          *prometheus.CounterVec // by technique and outcome: inserted, duplicate, refused, below_floor, disabled, clipped
+	RuleFires     *prometheus.CounterVec // by rule: what rules said, before the floor
 	Messages      *prometheus.CounterVec // by outcome: acked, retried, dead_lettered
 	DeadLetters   *prometheus.CounterVec // by reason
 	Unclaimed     *prometheus.CounterVec // by kind: events no tagger claims
@@ -23,6 +24,10 @@ type Metrics struct {
 	OutboxAge     prometheus.Gauge // seconds, of the oldest
 	BatchMessages prometheus.Histogram
 	StageSeconds  *prometheus.HistogramVec // by stage: enrich, tag, anchor, write, publish, settle
+	MessageLag    prometheus.Histogram     // seconds from the stream's time of a message to its end
+	EventLag      prometheus.Histogram     // seconds from the sensor's time of an event to its end
+
+	techniques, rules bounded
 }
 
 // NewMetrics makes the metrics and registers them with reg, if that is not nil.
@@ -37,8 +42,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	m := &Metrics{
-		Events:        counter("ttp_events_total", "Events the taggers looked at.", "kind"),
-		Tags:          counter("ttp_tags_total", "Tags by what became of them.", "outcome"),
+		Events:        counter("ttp_events_total", "Events the taggers looked at, by what they said.", "kind", "outcome"),
+		Tags:          counter("ttp_tags_total", "Tags by what became of them.", "technique", "outcome"),
+		RuleFires:     counter("ttp_rule_fires_total", "Findings of each rule, those below the floor included.", "rule"),
 		Messages:      counter("ttp_messages_total", "Messages by how they ended.", "outcome"),
 		DeadLetters:   counter("ttp_dead_letters_total", "Messages that could not be processed.", "reason"),
 		Unclaimed:     counter("ttp_events_unclaimed_total", "Events of a kind that no tagger claims.", "kind"),
@@ -53,9 +59,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		StageSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "ttp_stage_seconds", Help: "Time a batch spends in each stage.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
 		}, []string{"stage"}),
+		MessageLag: newLag("ttp_message_lag_seconds", "Time from when the stream took a message to when it was done with."),
+		EventLag:   newLag("ttp_event_lag_seconds", "Time from when the sensor saw an event to when it was done with."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.Events, m.Tags, m.Messages, m.DeadLetters, m.Unclaimed, m.Published, m.Redelivered,
+		reg.MustRegister(m.Events, m.Tags, m.RuleFires, m.MessageLag, m.EventLag, m.Messages, m.DeadLetters, m.Unclaimed, m.Published, m.Redelivered,
 			m.StoreFailures, m.OutboxRows, m.OutboxAge, m.BatchMessages, m.StageSeconds)
 	}
 	return m
@@ -66,16 +74,6 @@ func (m *Metrics) stage(name string, start time.Time) time.Time {
 	now := time.Now()
 	m.StageSeconds.WithLabelValues(name).Observe(now.Sub(start).Seconds())
 	return now
-}
-
-func (m *Metrics) tagged(kind ttp.Kind, belowFloor int) {
-	m.Events.WithLabelValues(KindLabel(kind)).Inc()
-	m.Tags.WithLabelValues("below_floor").Add(float64(belowFloor))
-}
-
-func (m *Metrics) inserted(inserted, duplicates int) {
-	m.Tags.WithLabelValues("inserted").Add(float64(inserted))
-	m.Tags.WithLabelValues("duplicate").Add(float64(duplicates))
 }
 
 // KindLabel is the kind as a metric's label: producers write kinds, and a

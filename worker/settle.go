@@ -20,13 +20,14 @@ func (l *lane) settle(ctx context.Context, b *batch) {
 		switch v.action {
 		case actAck:
 			acks = append(acks, it.delivery)
+			l.Metrics.lagged(it, start)
 		case actRetry:
 			l.retry(it, v)
 		case actReject:
 			l.reject(ctx, it, v)
 		}
 	}
-	l.Metrics.inserted(b.inserted, b.duplicates)
+	l.Metrics.counted(b.tally)
 	l.ack(ctx, acks)
 	failpoint.Hit(failpoint.AfterAck)
 	l.Metrics.stage("settle", start)

@@ -47,7 +47,7 @@ func (s *suppressed) take() map[suppression]*dropped {
 // own, one of few words, so that it is measured and reported. It is safe for
 // concurrent use while Run runs.
 func (w *Worker) Suppress(ruleID, technique, reason string) {
-	w.Metrics.Tags.WithLabelValues(reason).Inc()
+	w.Metrics.tags(w.Metrics.techniques.label(technique), reason, 1)
 	w.suppressed.add(ruleID, technique, reason, 1)
 }
 

@@ -20,6 +20,7 @@ type reload struct {
 // reloads are what the live worker reads again, in this order.
 func reloads(o *runOptions, s *settings, l *live, level zap.AtomicLevel) []reload {
 	return []reload{
+		{"rules", l.rules.Reload},
 		{"log-level", func(context.Context) error { return s.reloadLevel(level) }},
 		{"credentials", func(context.Context) error { return l.reloadCredentials(o) }},
 	}

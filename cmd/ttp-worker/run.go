@@ -224,6 +224,7 @@ func (o *runOptions) run(ctx context.Context, s *settings) error {
 		}
 		defer stop()
 	}
+	defer l.observe(ctx)()
 	defer l.watchdog(log)()
 	defer l.reloadOnHangup(ctx, log, reloads(o, s, l, level))()
 	notify(log, daemon.SdNotifyReady)
@@ -277,12 +278,18 @@ func (l *live) healthy(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "no progress for "+stallLimit.String()+": "+strings.Join(stalled, ", "), http.StatusServiceUnavailable)
 }
 
-// ready says whether the worker can work and, if not, why.
-func (l *live) ready(w http.ResponseWriter, _ *http.Request) {
+// notReady returns what keeps the worker from working, none if nothing does.
+func (l *live) notReady() []string {
 	causes := l.worker.Status.NotReady()
 	if !l.bus.Connected() {
 		causes = append(causes, "nats: not connected")
 	}
+	return causes
+}
+
+// ready says whether the worker can work and, if not, why.
+func (l *live) ready(w http.ResponseWriter, _ *http.Request) {
+	causes := l.notReady()
 	w.Header().Set("Content-Type", "application/json")
 	if len(causes) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -24,36 +24,11 @@ const password = "s3cr3t-hunter2"
 // address for an account.
 func deployedNATS(t *testing.T, change func(*server.Options)) (ns *server.Server, urlOf func(user string) string) {
 	t.Helper()
-	dir := t.TempDir()
-	for _, name := range []string{"nats.conf", "accounts.conf"} {
-		text, err := os.ReadFile(filepath.Join("../../deploy/nats", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var passwords strings.Builder
-	for _, user := range []string{"SENSOR", "WORKER", "READER", "ADMIN"} {
-		passwords.WriteString(user + "_PASSWORD: \"" + password + "\"\n")
-	}
-	if err := os.WriteFile(filepath.Join(dir, "passwords.conf"), []byte(passwords.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	o, err := server.ProcessConfigFile(filepath.Join(dir, "nats.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Host, o.Port, o.HTTPPort, o.StoreDir, o.SyncAlways, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, 0, t.TempDir(), false, true, true
+	o := natsOptions(t, "nats.conf")
 	if change != nil {
 		change(o)
 	}
-	if ns, err = server.NewServer(o); err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	ns = startNATS(t, o)
 	if !ns.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the NATS server does not start")
 	}
@@ -65,6 +40,42 @@ func deployedNATS(t *testing.T, change func(*server.Options)) (ns *server.Server
 		u.User = url.UserPassword(user, password)
 		return u.String()
 	}
+}
+
+// natsOptions reads a configuration of deploy/nats, with passwords of the test
+// and on a free port.
+func natsOptions(t *testing.T, config string) *server.Options {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{config, "accounts.conf"} {
+		text, err := os.ReadFile(filepath.Join("../../deploy/nats", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		overwrite(t, filepath.Join(dir, name), string(text))
+	}
+	var passwords strings.Builder
+	for _, user := range []string{"SENSOR", "WORKER", "READER", "ADMIN"} {
+		passwords.WriteString(user + "_PASSWORD: \"" + password + "\"\n")
+	}
+	overwrite(t, filepath.Join(dir, "passwords.conf"), passwords.String())
+	o, err := server.ProcessConfigFile(filepath.Join(dir, config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Host, o.Port, o.HTTPPort, o.StoreDir, o.SyncAlways, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, 0, t.TempDir(), false, true, true
+	return o
+}
+
+func startNATS(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
+	ns, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	return ns
 }
 
 // deployedSQL runs the statements of a file of deploy/mysql as root.

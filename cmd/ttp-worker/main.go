@@ -93,7 +93,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	for _, cmd := range []*cobra.Command{newRun(), newTag(), newDemo(), newMigrate(), newRules(), newPublish(), newConfig(), newDoctor(), newProvision(), newVersion(), newMan()} {
+	for _, cmd := range []*cobra.Command{newRun(), newTag(), newDemo(), newMigrate(), newRules(), newPublish(), newConfig(), newDoctor(), newHealth(), newProvision(), newVersion(), newMan()} {
 		cmd.Args = noArgs
 		if masterOnly[cmd.Name()] {
 			guardRole(cmd)

@@ -38,7 +38,12 @@ func TestBehaviour_tags_sessions_and_requests(t *testing.T) {
 		session("container with a volume", `{"signals":["bind:/etcetera"]}`),
 		session("poisoned names", `{"llmnr_poison_count":2}`, "R0039 TA0009/T1557.001 0.9"),
 		session("router configuration", `{"tftp_filename":"r1-confg"}`, "R0040 TA0009/T1602.002 0.9"),
+		session("Redis wiped by a verb of the session", `{"commands":[{"command_text":"INFO","service":"redis"},{"command_text":"FLUSHALL","service":"redis"}]}`, wiped),
+		session("words for wiping in a shell", `{"commands":["grep -ri flushall .",{"command_text":"man drop database","service":"bash"}]}`),
+		session("note left in a table", `{"commands":[{"command_text":"INSERT INTO warning VALUES ('send BTC to 1BoatSLRHtKNngkdXEeobR76b53LETtpyT')","service":"mysql"}]}`, ransom),
 
+		request("container asked of the engine", `{"raw_url":"/v1.41/containers/create","method":"POST","body":"{\"Image\":\"alpine\",\"HostConfig\":{\"Binds\":[\"/:/mnt\"]}}"}`, escape),
+		request("container with a volume", `{"raw_url":"/v1.41/containers/create","body":"{\"HostConfig\":{\"Binds\":[\"/srv:/mnt\"],\"Privileged\":false}}"}`),
 		request("credentials by path", `{"raw_url":"/a","request_path":"/.env","method":"GET"}`, secret),
 		request("credentials by URL, encoded", `{"raw_url":"/static/%2e%65%6e%76"}`, secret),
 		request("secrets of a cluster", `{"raw_url":"/api/v1/namespaces/kube-system/secrets?limit=5"}`, kube),
@@ -66,6 +71,10 @@ func TestBehaviour_evidence_is_what_was_seen(t *testing.T) {
 			`{"matched_path":"/api/v1/namespaces/a/secrets","namespace":"a"}`,
 		},
 		{"R0038", ttp.Session, `{"signals":["bind:/:/"],"container_image":"alpine"}`, `{"matched_signal":"bind:/:/","container_image":"alpine"}`},
+		{
+			"R0038", ttp.HTTPRequest, `{"raw_url":"/containers/create","body":"{\"Image\":\"alpine:3\",\"HostConfig\":{\"Privileged\": true}}"}`,
+			`{"matched_signal":"privileged:true","container_image":"alpine:3"}`,
+		},
 	} {
 		if got := evidenceOf(tag(t, tt.kind, tt.payload), tt.rule); got != tt.want {
 			t.Errorf("%s on %s:\ngot  %s\nwant %s", tt.rule, tt.payload, got, tt.want)

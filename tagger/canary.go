@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"ttp-worker/ttp"
 )
@@ -23,10 +24,10 @@ func (c Canary) Tag(ctx context.Context, ev *ttp.Event) ([]ttp.Finding, error) {
 	if ev.Kind == ttp.Canary {
 		return lift(ctx, c.Rules, ev, []signal{{name: "token_class", value: ttp.Quote(TokenClass(ev.Payload))}})
 	}
-	return lift(ctx, c.Rules, ev, canarySignals(ev.Payload))
+	return lift(ctx, c.Rules, ev, canarySignals(ev))
 }
 
-// CanarySignals returns the members that [Canary] adds to a payload. A signal
+// CanarySignals returns the members that [Canary] adds to the event's payload. A signal
 // that the sensor sent ready-made is taken as it is; the others come from the
 // raw fingerprint (member _fp) and the hit's src_ip, user_agent and
 // country_code. What cannot be told, because a part is missing or of another
@@ -36,12 +37,12 @@ func (c Canary) Tag(ctx context.Context, ev *ttp.Event) ([]ttp.Finding, error) {
 //	headless_user_agent       its user agent names a headless browser
 //	canvas_audio_hash_match   ready-made only: the tool a hash belongs to
 //	webrtc_geo_mismatch       WebRTC shows another public address than the hit's
-//	tz_mismatch_zones         ready-made only: whole hours from the address's zone
+//	tz_mismatch_zones         whole hours from its time zone to the clocks of country_code
 //	lang_country_mismatch     none of its languages is at home in country_code
 //	platform_ua_inconsistent  navigator.platform and the user agent differ
 //	ua_webgl_mismatch         the user agent's system cannot have that renderer
-func CanarySignals(payload ttp.Object) ttp.Object {
-	return members(canarySignals(payload))
+func CanarySignals(ev *ttp.Event) ttp.Object {
+	return members(canarySignals(ev))
 }
 
 // canaryFlags are the signals that are true or false.
@@ -61,7 +62,8 @@ var canaryFlags = []struct {
 // summer time or a border.
 const farZones = 3
 
-func canarySignals(p ttp.Object) []signal {
+func canarySignals(ev *ttp.Event) []signal {
+	p := ev.Payload
 	signals := make([]signal, 0, len(canaryFlags)+2)
 	f := parseFingerprint(p)
 	for _, flag := range canaryFlags {
@@ -76,7 +78,11 @@ func canarySignals(p ttp.Object) []signal {
 	if tool := strings.ToLower(p.Text("canvas_audio_hash_match", "matched_tool")); tool != "" {
 		signals = append(signals, canarySignal("canvas_audio_hash_match", ttp.Quote(tool), true, "canvas_audio_hash", tool))
 	}
-	if n, ok := p.Int("tz_mismatch_zones"); ok {
+	n, ok := p.Int("tz_mismatch_zones")
+	if !ok {
+		n, ok = f.zonesApart(ev.At)
+	}
+	if ok {
 		signature := "tz_zones>=" + strconv.FormatInt(n, 10)
 		signals = append(signals, canarySignal("tz_mismatch_zones", ttp.Number(n), n >= farZones, "timezone_geo_mismatch", signature))
 	}
@@ -106,6 +112,7 @@ type fingerprint struct {
 	userAgent string // as JavaScript sees it
 	requested string // as the request had it
 	platform  string
+	zone      string // of its clock, "Europe/Paris"
 	renderer  string // vendor and renderer of WebGL
 	peers     []ttp.Value
 	source    netip.Addr // not valid if unknown
@@ -117,12 +124,14 @@ func parseFingerprint(p ttp.Object) *fingerprint {
 	nav, _ := raw.Object("nav")
 	gl, _ := raw.Object("gl")
 	rtc, _ := raw.Object("rtc")
+	tz, _ := raw.Object("tz")
 	peers, _ := rtc.List("ip")
 	return &fingerprint{
 		nav:       nav,
 		userAgent: nav.Text("ua"),
 		requested: p.Text("user_agent"),
 		platform:  nav.Text("pl"),
+		zone:      tz.Text("z"),
 		renderer:  rendererOf(gl),
 		peers:     peers[:min(len(peers), maxPeers)],
 		source:    addrOf(p.Text("src_ip", "attacker_ip")),
@@ -228,6 +237,13 @@ func (f *fingerprint) rendererLie() (shown, known bool) {
 		return false, false
 	}
 	return claimed&possible == 0, true
+}
+
+func (f *fingerprint) zonesApart(at time.Time) (hours int64, known bool) {
+	if at.IsZero() {
+		return 0, false
+	}
+	return zonesApart(f.zone, f.country, at)
 }
 
 // foreignLanguage reports whether the browser has languages, none of which is

@@ -3,6 +3,7 @@ package tagger_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -133,10 +134,10 @@ func TestCanary_evidence_is_metric_and_signature(t *testing.T) {
 
 func TestCanarySignals_leave_out_what_cannot_be_told(t *testing.T) {
 	t.Parallel()
-	if got := tagger.CanarySignals(object(t, `{"src_ip":"198.51.100.7","_fp":{"nav":{"err":"x"}}}`)); len(got) != 0 {
+	if got := tagger.CanarySignals(&ttp.Event{Payload: object(t, `{"src_ip":"198.51.100.7","_fp":{"nav":{"err":"x"}}}`)}); len(got) != 0 {
 		t.Errorf("signals of nothing: %s", got.AppendJSON(nil))
 	}
-	got := tagger.CanarySignals(object(t, navigator(winChrome, "Win32", direct3D)))
+	got := tagger.CanarySignals(&ttp.Event{Payload: object(t, navigator(winChrome, "Win32", direct3D))})
 	want := object(t, `{"navigator_webdriver":false,"headless_user_agent":false,"platform_ua_inconsistent":false,"ua_webgl_mismatch":false}`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -184,3 +185,35 @@ func TestCanary_hits_mean_what_the_token_was_planted_as(t *testing.T) {
 		hit("ping of the canary server", `,"token":"a+test+token","token_type":"aws_keys"`, ""),
 	})
 }
+
+func TestCanary_holds_the_clock_against_the_country(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		zone, country string
+		at            time.Time
+		want          string // of tz_mismatch_zones, "" for none
+	}{
+		"at home":                              {"Europe/Paris", "FR", winter, "0"},
+		"at home in summer":                    {"Europe/Paris", "FR", summer, "0"},
+		"next door":                            {"Europe/Moscow", "FR", winter, "1"},
+		"far away":                             {"Asia/Shanghai", "US", winter, "6"},
+		"the short way round the globe":        {"Pacific/Auckland", "US", winter, "1"},
+		"half an hour less than three":         {"Asia/Kolkata", "DE", summer, "3"},
+		"anywhere in a wide country":           {"Asia/Vladivostok", "RU", winter, "0"},
+		"a zone that is none":                  {"Europe/../../etc/passwd", "FR", winter, ""},
+		"the zone of the host this runs on":    {"Local", "FR", winter, ""},
+		"a country whose clocks are not known": {"Europe/Paris", "XX", winter, ""},
+		"when is not known":                    {"Europe/Paris", "FR", time.Time{}, ""},
+	} {
+		payload := `{"country_code":"` + c.country + `","_fp":{"tz":{"z":"` + c.zone + `"}}}`
+		got, _ := tagger.CanarySignals(&ttp.Event{At: c.at, Payload: object(t, payload)}).Get("tz_mismatch_zones")
+		if string(got) != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+var (
+	winter = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
+	summer = time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
+)

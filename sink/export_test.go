@@ -1,6 +1,105 @@
 package sink
 
-import "time"
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
 
 // SetNow sets the clock of d.
 func SetNow(d *DB, now time.Time) { d.now = func() time.Time { return now } }
+
+// Exec runs a statement on d.
+func Exec(ctx context.Context, d *DB, statement string, args ...any) error {
+	_, err := d.write.ExecContext(ctx, statement, args...)
+	return err
+}
+
+// Query is a query that was asked, with what the database says about how it
+// would answer it.
+type Query struct{ SQL, Plan string }
+
+// RecordPlans makes d read through a driver that explains every query.
+func RecordPlans(d *DB, dsn string) (queries func() []Query, err error) {
+	e := &explainer{prefix: "EXPLAIN QUERY PLAN "}
+	pool, source := d.read, strings.TrimPrefix(dsn, "sqlite://")
+	if _, ok := d.dialect.(mysqlDialect); ok {
+		cfg, err := mysqlConfig(dsn)
+		if err != nil {
+			return nil, err
+		}
+		e.prefix, source = "EXPLAIN ", cfg.FormatDSN()
+	}
+	e.Driver = pool.Driver()
+	d.read = sql.OpenDB(dsnConnector{e, source})
+	return func() []Query { return e.queries }, nil
+}
+
+type dsnConnector struct {
+	driver *explainer
+	source string
+}
+
+// Connect implements [driver.Connector].
+func (c dsnConnector) Connect(context.Context) (driver.Conn, error) {
+	conn, err := c.driver.Open(c.source)
+	return explainedConn{conn, c.driver}, err
+}
+
+// Driver implements [driver.Connector].
+func (c dsnConnector) Driver() driver.Driver { return c.driver }
+
+// explainer is a driver for one connection at a time.
+type explainer struct {
+	driver.Driver
+	prefix  string
+	queries []Query
+}
+
+type explainedConn struct {
+	driver.Conn
+	explainer *explainer
+}
+
+// QueryContext explains the query, then asks it.
+func (c explainedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	inner := c.Conn.(driver.QueryerContext)
+	rows, err := inner.QueryContext(ctx, c.explainer.prefix+query, args)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := planOf(rows)
+	if err != nil {
+		return nil, err
+	}
+	c.explainer.queries = append(c.explainer.queries, Query{query, plan})
+	return inner.QueryContext(ctx, query, args)
+}
+
+// planOf returns the rows as text, one a line.
+func planOf(rows driver.Rows) (string, error) {
+	defer rows.Close()
+	var plan strings.Builder
+	values := make([]driver.Value, len(rows.Columns()))
+	for {
+		err := rows.Next(values)
+		if errors.Is(err, io.EOF) {
+			return plan.String(), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		for i, name := range rows.Columns() {
+			if b, ok := values[i].([]byte); ok {
+				values[i] = string(b)
+			}
+			fmt.Fprintf(&plan, "%s=%v ", name, values[i])
+		}
+		plan.WriteByte('\n')
+	}
+}

@@ -45,6 +45,15 @@ const mysqlTags = `CREATE TABLE IF NOT EXISTS ttp_tag (
   CONSTRAINT ttp_tag_confidence_range CHECK (confidence >= 0 AND confidence <= 1)
 )`
 
+// mysqlWideIndexes replaces indexes of [mysqlTags].
+const mysqlWideIndexes = `ALTER TABLE ttp_tag
+  DROP INDEX ix_ttp_tag_attacker_technique,
+  DROP INDEX ix_ttp_tag_identity_technique,
+  DROP INDEX ix_ttp_tag_created_at,
+  ADD INDEX ix_ttp_tag_attacker_technique (attacker_uuid, technique_id, sub_technique_id, tactic, rule_id, identity_uuid, confidence, created_at, decky_id),
+  ADD INDEX ix_ttp_tag_identity_technique (identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, created_at, decky_id),
+  ADD INDEX ix_ttp_tag_created_at (created_at, id, technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id)`
+
 // Migrate creates the tables that are missing and brings ours up to date. The
 // tables of a DECNET database are used as they are. Processes that migrate at
 // the same time wait for each other.

@@ -1,0 +1,163 @@
+package sink
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"ttp-worker/ttp"
+)
+
+// Rollups returns what the tags of scope that pass f come to, the most
+// frequent technique first. There are none if scope names nothing that is known.
+func (d *DB) Rollups(ctx context.Context, scope ttp.Scope, f ttp.Filter) ([]ttp.Rollup, error) {
+	arms, actors, err := d.arms(ctx, scope)
+	if err != nil {
+		return nil, fmt.Errorf("read rollups: %w", err)
+	}
+	sums := rollups{}
+	for _, a := range arms {
+		if err := d.rollUp(ctx, a, f, actors, sums); err != nil {
+			return nil, fmt.Errorf("read rollups: %w", err)
+		}
+	}
+	return sums.list(scope.By == ttp.ByCampaign), nil
+}
+
+// rollUp adds the groups of one arm to sums. The columns stand in the order of
+// the indexes, so that grouping needs no sorting.
+func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, actors actors, sums rollups) error {
+	where, args := a.where(f)
+	query := "SELECT t.technique_id, COALESCE(t.sub_technique_id, ''), t.tactic, t.rule_id, COUNT(*), " +
+		"CAST(MIN(t.created_at) AS CHAR), CAST(MAX(t.created_at) AS CHAR), MAX(t.confidence)" + a.who +
+		" FROM " + a.from + where +
+		" GROUP BY t.technique_id, t.sub_technique_id, t.tactic, t.rule_id" + a.who
+	return each(ctx, d.read, query, args, func(scan func(...any) error) error {
+		var g group
+		targets := []any{&g.Technique, &g.SubTechnique, &g.Tactic, &g.rule, &g.Count, &g.first, &g.last, &g.MaxConfidence}
+		actor, counts, err := a.scan(scan, targets, actors)
+		if err != nil || !counts {
+			return err
+		}
+		sums.add(g, actor)
+		return nil
+	})
+}
+
+// group is one row of a rollup's query.
+type group struct {
+	ttp.Rollup
+	rule, first, last string
+}
+
+// rollups adds groups up.
+type rollups map[rollupKey]*rollupSum
+
+type rollupKey struct{ technique, subTechnique, tactic string }
+
+type rollupSum struct {
+	ttp.Rollup
+	rules  map[string]int64
+	actors map[string]bool
+}
+
+func (r rollups) add(g group, actor string) {
+	key := rollupKey{g.Technique, g.SubTechnique, g.Tactic}
+	sum := r[key]
+	if sum == nil {
+		sum = &rollupSum{
+			Rollup: ttp.Rollup{Technique: g.Technique, SubTechnique: g.SubTechnique, Tactic: g.Tactic},
+			rules:  map[string]int64{}, actors: map[string]bool{},
+		}
+		r[key] = sum
+	}
+	sum.Count += g.Count
+	sum.rules[g.rule] += g.Count
+	sum.actors[actor] = true
+	sum.MaxConfidence = max(sum.MaxConfidence, exact(g.MaxConfidence))
+	widen(&sum.FirstSeen, &sum.LastSeen, g.first, g.last)
+}
+
+// exact returns what was stored in a column that may be of single precision.
+func exact(confidence float64) float64 { return math.Round(confidence*1e6) / 1e6 }
+
+// widen makes the time from first to last cover another one.
+func widen(first, last *time.Time, otherFirst, otherLast string) {
+	if at, ok := parseTime(otherFirst); ok && (first.IsZero() || at.Before(*first)) {
+		*first = at
+	}
+	if at, ok := parseTime(otherLast); ok && at.After(*last) {
+		*last = at
+	}
+}
+
+// list returns the sums, the greatest first.
+func (r rollups) list(countActors bool) []ttp.Rollup {
+	list := make([]ttp.Rollup, 0, len(r))
+	for _, sum := range r {
+		if countActors {
+			sum.Identities = int64(len(sum.actors))
+		}
+		for rule, n := range sum.rules {
+			sum.Rules = append(sum.Rules, ttp.RuleCount{RuleID: rule, Count: n})
+		}
+		slices.SortFunc(sum.Rules, func(a, b ttp.RuleCount) int {
+			return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.RuleID, b.RuleID))
+		})
+		list = append(list, sum.Rollup)
+	}
+	slices.SortFunc(list, func(a, b ttp.Rollup) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Technique, b.Technique),
+			cmp.Compare(a.SubTechnique, b.SubTechnique), cmp.Compare(a.Tactic, b.Tactic))
+	})
+	return list
+}
+
+// Phases returns what the identity did on which decky, the earliest first.
+// Tags without a decky are left out. An identity that was merged means the one
+// it was merged into.
+func (d *DB) Phases(ctx context.Context, identity string, f ttp.Filter) ([]ttp.Phase, error) {
+	arms, actors, err := d.arms(ctx, ttp.Scope{By: ttp.ByIdentity, ID: identity})
+	if err != nil {
+		return nil, fmt.Errorf("read phases: %w", err)
+	}
+	phases := map[[2]string]*ttp.Phase{}
+	for _, a := range arms {
+		if err := d.addPhases(ctx, a, f, actors, phases); err != nil {
+			return nil, fmt.Errorf("read phases: %w", err)
+		}
+	}
+	list := make([]ttp.Phase, 0, len(phases))
+	for p := range maps.Values(phases) {
+		list = append(list, *p)
+	}
+	slices.SortFunc(list, func(a, b ttp.Phase) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.DeckyID, b.DeckyID), cmp.Compare(a.Tactic, b.Tactic))
+	})
+	return list, nil
+}
+
+func (d *DB) addPhases(ctx context.Context, a arm, f ttp.Filter, actors actors, phases map[[2]string]*ttp.Phase) error {
+	where, args := a.where(f)
+	query := "SELECT t.decky_id, t.tactic, COUNT(*), CAST(MIN(t.created_at) AS CHAR), CAST(MAX(t.created_at) AS CHAR)" + a.who +
+		" FROM " + a.from + where + " AND t.decky_id IS NOT NULL GROUP BY t.decky_id, t.tactic" + a.who
+	return each(ctx, d.read, query, args, func(scan func(...any) error) error {
+		var p ttp.Phase
+		var first, last string
+		_, counts, err := a.scan(scan, []any{&p.DeckyID, &p.Tactic, &p.Count, &first, &last}, actors)
+		if err != nil || !counts {
+			return err
+		}
+		key := [2]string{p.DeckyID, p.Tactic}
+		if known := phases[key]; known != nil {
+			p.At, p.LastSeen, p.Count = known.At, known.LastSeen, p.Count+known.Count
+		}
+		widen(&p.At, &p.LastSeen, first, last)
+		phases[key] = &p
+		return nil
+	})
+}

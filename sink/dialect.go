@@ -30,9 +30,6 @@ type dialect interface {
 	// advise reports what the operator could make better.
 	advise(ctx context.Context, q querier, report Report)
 
-	// join is an inner join that reads the table on its left first.
-	join() string
-
 	// insert returns what stands before and behind the rows of an insert
 	// that passes over rows whose key is there already. Where lenient, the
 	// server may pass over or change rows for other reasons, and warnings

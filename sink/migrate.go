@@ -50,7 +50,7 @@ const mysqlWideIndexes = `ALTER TABLE ttp_tag
   DROP INDEX ix_ttp_tag_attacker_technique,
   DROP INDEX ix_ttp_tag_identity_technique,
   DROP INDEX ix_ttp_tag_created_at,
-  ADD INDEX ix_ttp_tag_attacker_technique (attacker_uuid, technique_id, sub_technique_id, tactic, rule_id, identity_uuid, confidence, created_at, decky_id),
+  ADD INDEX ix_ttp_tag_attacker_technique (attacker_uuid, identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, created_at, decky_id),
   ADD INDEX ix_ttp_tag_identity_technique (identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, created_at, decky_id),
   ADD INDEX ix_ttp_tag_created_at (created_at, id, technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id)`
 

@@ -198,8 +198,6 @@ func (mysqlDialect) packet(ctx context.Context, q querier) (int, error) {
 	return n, err
 }
 
-func (mysqlDialect) join() string { return "STRAIGHT_JOIN" }
-
 func (mysqlDialect) insert(table, key string, lenient bool) (before, behind string) {
 	if lenient {
 		return "INSERT IGNORE INTO " + table, ""

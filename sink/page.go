@@ -86,20 +86,20 @@ func (a *arm) narrow(technique, key string, from position) {
 	}
 	if technique != "" {
 		parent, _, isSub := strings.Cut(technique, ".")
-		and("t.technique_id = ?", parent)
+		and("technique_id = ?", parent)
 		if isSub {
-			and("t.sub_technique_id = ?", technique)
+			and("sub_technique_id = ?", technique)
 		}
 	}
 	if from.at != "" {
-		and("t.created_at <= ? AND (t.created_at < ? OR t."+key+" < ?)", from.at, from.at, from.arg(key))
+		and("created_at <= ? AND (created_at < ? OR "+key+" < ?)", from.at, from.at, from.arg(key))
 	}
 }
 
 func (d *DB) positions(ctx context.Context, a arm, f ttp.Filter, key string, limit int) (found []position, err error) {
 	where, args := a.where(f)
-	query := "SELECT CAST(t.created_at AS CHAR), CAST(t." + key + " AS CHAR) FROM " + a.from + where +
-		" ORDER BY t.created_at DESC, t." + key + " DESC LIMIT ?"
+	query := "SELECT CAST(created_at AS CHAR), CAST(" + key + " AS CHAR) FROM ttp_tag" + where +
+		" ORDER BY created_at DESC, " + key + " DESC LIMIT ?"
 	err = each(ctx, d.read, query, append(args, limit), func(scan func(...any) error) error {
 		var p position
 		if err := scan(&p.at, &p.key); err != nil {

@@ -15,13 +15,13 @@ import (
 // Rollups returns what the tags of scope that pass f come to, the most
 // frequent technique first. There are none if scope names nothing that is known.
 func (d *DB) Rollups(ctx context.Context, scope ttp.Scope, f ttp.Filter) ([]ttp.Rollup, error) {
-	arms, actors, err := d.arms(ctx, scope)
+	arms, who, err := d.arms(ctx, scope)
 	if err != nil {
 		return nil, fmt.Errorf("read rollups: %w", err)
 	}
 	sums := rollups{}
 	for _, a := range arms {
-		if err := d.rollUp(ctx, a, f, actors, sums); err != nil {
+		if err := d.rollUp(ctx, a, f, who, sums); err != nil {
 			return nil, fmt.Errorf("read rollups: %w", err)
 		}
 	}
@@ -30,20 +30,18 @@ func (d *DB) Rollups(ctx context.Context, scope ttp.Scope, f ttp.Filter) ([]ttp.
 
 // rollUp adds the groups of one arm to sums. The columns stand in the order of
 // the indexes, so that grouping needs no sorting.
-func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, actors actors, sums rollups) error {
+func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, who actors, sums rollups) error {
 	where, args := a.where(f)
-	query := "SELECT t.technique_id, COALESCE(t.sub_technique_id, ''), t.tactic, t.rule_id, COUNT(*), " +
-		"CAST(MIN(t.created_at) AS CHAR), CAST(MAX(t.created_at) AS CHAR), MAX(t.confidence)" + a.who +
-		" FROM " + a.from + where +
-		" GROUP BY t.technique_id, t.sub_technique_id, t.tactic, t.rule_id" + a.who
+	query := "SELECT " + a.actor() + ", technique_id, COALESCE(sub_technique_id, ''), tactic, rule_id, COUNT(*), " +
+		"CAST(MIN(created_at) AS CHAR), CAST(MAX(created_at) AS CHAR), MAX(confidence) FROM ttp_tag" + where +
+		" GROUP BY " + a.by("technique_id, sub_technique_id, tactic, rule_id")
 	return each(ctx, d.read, query, args, func(scan func(...any) error) error {
 		var g group
-		targets := []any{&g.Technique, &g.SubTechnique, &g.Tactic, &g.rule, &g.Count, &g.first, &g.last, &g.MaxConfidence}
-		actor, counts, err := a.scan(scan, targets, actors)
-		if err != nil || !counts {
+		if err := scan(&g.actor, &g.Technique, &g.SubTechnique, &g.Tactic, &g.rule, &g.Count, &g.first, &g.last, &g.MaxConfidence); err != nil {
 			return err
 		}
-		sums.add(g, actor)
+		g.actor = who[g.actor]
+		sums.add(g)
 		return nil
 	})
 }
@@ -51,7 +49,7 @@ func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, actors actors, sum
 // group is one row of a rollup's query.
 type group struct {
 	ttp.Rollup
-	rule, first, last string
+	actor, rule, first, last string
 }
 
 // rollups adds groups up.
@@ -65,7 +63,7 @@ type rollupSum struct {
 	actors map[string]bool
 }
 
-func (r rollups) add(g group, actor string) {
+func (r rollups) add(g group) {
 	key := rollupKey{g.Technique, g.SubTechnique, g.Tactic}
 	sum := r[key]
 	if sum == nil {
@@ -77,7 +75,7 @@ func (r rollups) add(g group, actor string) {
 	}
 	sum.Count += g.Count
 	sum.rules[g.rule] += g.Count
-	sum.actors[actor] = true
+	sum.actors[g.actor] = true
 	sum.MaxConfidence = max(sum.MaxConfidence, exact(g.MaxConfidence))
 	widen(&sum.FirstSeen, &sum.LastSeen, g.first, g.last)
 }
@@ -121,13 +119,13 @@ func (r rollups) list(countActors bool) []ttp.Rollup {
 // Tags without a decky are left out. An identity that was merged means the one
 // it was merged into.
 func (d *DB) Phases(ctx context.Context, identity string, f ttp.Filter) ([]ttp.Phase, error) {
-	arms, actors, err := d.arms(ctx, ttp.Scope{By: ttp.ByIdentity, ID: identity})
+	arms, _, err := d.arms(ctx, ttp.Scope{By: ttp.ByIdentity, ID: identity})
 	if err != nil {
 		return nil, fmt.Errorf("read phases: %w", err)
 	}
 	phases := map[[2]string]*ttp.Phase{}
 	for _, a := range arms {
-		if err := d.addPhases(ctx, a, f, actors, phases); err != nil {
+		if err := d.addPhases(ctx, a, f, phases); err != nil {
 			return nil, fmt.Errorf("read phases: %w", err)
 		}
 	}
@@ -141,15 +139,14 @@ func (d *DB) Phases(ctx context.Context, identity string, f ttp.Filter) ([]ttp.P
 	return list, nil
 }
 
-func (d *DB) addPhases(ctx context.Context, a arm, f ttp.Filter, actors actors, phases map[[2]string]*ttp.Phase) error {
+func (d *DB) addPhases(ctx context.Context, a arm, f ttp.Filter, phases map[[2]string]*ttp.Phase) error {
 	where, args := a.where(f)
-	query := "SELECT t.decky_id, t.tactic, COUNT(*), CAST(MIN(t.created_at) AS CHAR), CAST(MAX(t.created_at) AS CHAR)" + a.who +
-		" FROM " + a.from + where + " AND t.decky_id IS NOT NULL GROUP BY t.decky_id, t.tactic" + a.who
+	query := "SELECT decky_id, tactic, COUNT(*), CAST(MIN(created_at) AS CHAR), CAST(MAX(created_at) AS CHAR) FROM ttp_tag" +
+		where + " AND decky_id IS NOT NULL GROUP BY decky_id, tactic"
 	return each(ctx, d.read, query, args, func(scan func(...any) error) error {
 		var p ttp.Phase
 		var first, last string
-		_, counts, err := a.scan(scan, []any{&p.DeckyID, &p.Tactic, &p.Count, &first, &last}, actors)
-		if err != nil || !counts {
+		if err := scan(&p.DeckyID, &p.Tactic, &p.Count, &first, &last); err != nil {
 			return err
 		}
 		key := [2]string{p.DeckyID, p.Tactic}

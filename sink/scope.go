@@ -1,9 +1,10 @@
 package sink
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -12,75 +13,118 @@ import (
 
 // arm is one way to the tags of a scope, along one index of ttp_tag.
 type arm struct {
-	from    string // with the table of the tags as t
-	on      string // the condition
-	args    []any
-	who     string // more columns: the identity, and the one a tag found by its attacker is anchored on
-	through bool   // the tags are found by their attackers
+	on   string // the condition
+	args []any
+	who  string // "" or the column that tells whose a tag is
 }
 
-// actors are the identities of a scope, each with the one that it was merged
-// into, which is itself for those that were not.
+// actors are the identities and the attackers of a scope, each with the
+// identity it comes to in the end.
 type actors map[string]string
 
-// arms returns how to come by the tags of scope. No tag is found twice but
-// those that [arm.scan] leaves out.
+// arms returns how to come by the tags of scope. No tag is found twice.
 func (d *DB) arms(ctx context.Context, scope ttp.Scope) ([]arm, actors, error) {
-	one := func(column string) []arm {
-		return []arm{{from: "ttp_tag t", on: column + " = ?", args: []any{scope.ID}}}
-	}
 	switch scope.By {
 	case "":
 		// The condition holds for every row; without it the whole table is read
 		// where an index has all that is asked for.
-		return []arm{{from: "ttp_tag t", on: "t.created_at >= ?", args: []any{"1970-01-01 00:00:00"}}}, nil, nil
+		return []arm{{on: "created_at >= ?", args: []any{"1970-01-01 00:00:00"}}}, nil, nil
 	case ttp.ByAttacker:
-		return one("t.attacker_uuid"), nil, nil
+		return []arm{{on: "attacker_uuid = ?", args: []any{scope.ID}}}, nil, nil
 	case ttp.BySession:
-		return one("t.session_id"), nil, nil
+		return []arm{{on: "session_id = ?", args: []any{scope.ID}}}, nil, nil
 	case ttp.ByIdentity, ttp.ByCampaign:
-		actors, err := d.actors(ctx, scope)
-		return d.identityArms(actors), actors, err
+		return d.identityArms(ctx, scope)
 	}
 	return nil, nil, fmt.Errorf("there is no scope %q", scope.By)
 }
 
-// identityArms leads to the tags anchored on the identities and to those of
-// their attackers.
-func (d *DB) identityArms(actors actors) (arms []arm) {
-	for chunk := range slices.Chunk(slices.Sorted(maps.Keys(actors)), maxRows) {
-		args := make([]any, len(chunk))
-		for i, uuid := range chunk {
-			args[i] = uuid
-		}
-		in := " IN (" + marks(len(args)) + ")"
-		arms = append(
-			arms,
-			arm{from: "ttp_tag t", on: "t.identity_uuid" + in, args: args, who: ", t.identity_uuid"},
-			arm{
-				from: "attackers a " + d.dialect.join() + " ttp_tag t ON t.attacker_uuid = a.uuid",
-				on:   "a.identity_id" + in, args: args, who: ", a.identity_id, t.identity_uuid", through: true,
-			},
-		)
+// identityArms leads to the tags anchored on the identities of scope and to
+// those of their attackers that are anchored on none of them.
+func (d *DB) identityArms(ctx context.Context, scope ttp.Scope) (arms []arm, who actors, err error) {
+	identities, err := d.identities(ctx, scope)
+	if err != nil {
+		return nil, nil, err
 	}
-	return arms
+	who = maps.Clone(identities)
+	for chunk := range chunked(identities) {
+		in, args := oneOf(chunk)
+		arms = append(arms, arm{on: "identity_uuid" + in, args: args, who: "identity_uuid"})
+	}
+	attackers, err := d.pairs(ctx, "SELECT uuid, identity_id FROM attackers WHERE identity_id", slices.Collect(maps.Keys(identities)))
+	if err != nil {
+		return nil, nil, err
+	}
+	for attacker, identity := range attackers {
+		who[attacker] = identities[identity]
+	}
+	more, err := d.attackerArms(ctx, attackers, identities)
+	return append(arms, more...), who, err
 }
 
-// scan reads a row whose last columns are those of who. It returns the identity
-// behind it and whether the row counts: what another arm finds, too, does not.
-func (a *arm) scan(scan func(...any) error, targets []any, known actors) (actor string, counts bool, err error) {
-	var identity, anchor sql.NullString
-	switch {
-	case a.through:
-		targets = append(targets, &identity, &anchor)
-	case a.who != "":
-		targets = append(targets, &identity)
+// attackerArms leads to the tags of attackers that are anchored on none of
+// identities. There are mostly none, or all are anchored on no identity.
+func (d *DB) attackerArms(ctx context.Context, attackers, identities map[string]string) (arms []arm, err error) {
+	for chunk := range chunked(attackers) {
+		in, args := oneOf(chunk)
+		anchored := map[string][]string{} // identity to attackers
+		query := "SELECT DISTINCT attacker_uuid, COALESCE(identity_uuid, '') FROM ttp_tag WHERE attacker_uuid" + in
+		err := each(ctx, d.read, query, args, func(scan func(...any) error) error {
+			var attacker, identity string
+			if err := scan(&attacker, &identity); err != nil {
+				return err
+			}
+			if _, known := identities[identity]; !known {
+				anchored[identity] = append(anchored[identity], attacker)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for identity, of := range anchored {
+			arms = append(arms, armOf(of, identity))
+		}
 	}
-	if err := scan(targets...); err != nil {
-		return "", false, err
+	return arms, nil
+}
+
+// armOf leads to the tags of attackers that are anchored on identity, "" for none.
+func armOf(attackers []string, identity string) arm {
+	in, args := oneOf(attackers)
+	a := arm{on: "attacker_uuid" + in + " AND identity_uuid IS NULL", args: args, who: "attacker_uuid"}
+	if identity != "" {
+		a.on, a.args = "attacker_uuid"+in+" AND identity_uuid = ?", append(args, identity)
 	}
-	_, found := known[anchor.String]
-	return known[identity.String], !anchor.Valid || !found, nil
+	return a
+}
+
+// chunked returns the keys of m in an order that stays the same, a statement's worth at a time.
+func chunked(m map[string]string) iter.Seq[[]string] {
+	return slices.Chunk(slices.Sorted(maps.Keys(m)), maxRows)
+}
+
+// oneOf returns the condition that a column has one of values. SQLite knows
+// the order of the rows only where there is no list.
+func oneOf(values []string) (condition string, args []any) {
+	for _, v := range values {
+		args = append(args, v)
+	}
+	if len(values) == 1 {
+		return " = ?", args
+	}
+	return " IN (" + marks(len(values)) + ")", args
+}
+
+// actor is the expression that tells whose a tag is, a text.
+func (a *arm) actor() string { return cmp.Or(a.who, "''") }
+
+// by returns columns with the actor's in front.
+func (a *arm) by(columns string) string {
+	if a.who == "" {
+		return columns
+	}
+	return a.who + ", " + columns
 }
 
 // rounding is more than a confidence is off in a column of single precision.
@@ -91,26 +135,26 @@ func (a *arm) where(f ttp.Filter) (string, []any) {
 	where, args := " WHERE "+a.on, slices.Clone(a.args)
 	and := func(condition string, arg any) { where, args = where+" AND "+condition, append(args, arg) }
 	if f.MinConfidence > 0 {
-		and("t.confidence >= ?", f.MinConfidence-rounding)
+		and("confidence >= ?", f.MinConfidence-rounding)
 	}
 	if !f.Since.IsZero() {
-		and("t.created_at >= ?", timeText(f.Since, 6))
+		and("created_at >= ?", timeText(f.Since, 6))
 	}
 	if !f.Until.IsZero() {
-		and("t.created_at < ?", timeText(f.Until, 6))
+		and("created_at < ?", timeText(f.Until, 6))
 	}
 	if f.Tactic != "" {
-		and("t.tactic = ?", f.Tactic)
+		and("tactic = ?", f.Tactic)
 	}
 	if f.Decky != "" {
-		and("t.decky_id = ?", f.Decky)
+		and("decky_id = ?", f.Decky)
 	}
 	return where, args
 }
 
-// actors returns the identities of an identity or a campaign, with all that
+// identities returns the identities of an identity or a campaign, with all that
 // were merged into them.
-func (d *DB) actors(ctx context.Context, scope ttp.Scope) (actors, error) {
+func (d *DB) identities(ctx context.Context, scope ttp.Scope) (actors, error) {
 	if scope.By == ttp.ByIdentity {
 		return d.merged(ctx, "attacker_identities", []string{scope.ID})
 	}
@@ -179,15 +223,13 @@ func (d *DB) ends(ctx context.Context, table string, uuids []string) ([]string, 
 	return append(ends, uuids...), nil // merged in a circle, or past all reason
 }
 
-// pairs returns the two columns of a query that ends in front of the IN.
+// pairs returns the two columns of a query that ends in a column, for the rows
+// where that is one of in.
 func (d *DB) pairs(ctx context.Context, query string, in []string) (map[string]string, error) {
 	pairs := map[string]string{}
 	for chunk := range slices.Chunk(in, maxRows) {
-		args := make([]any, len(chunk))
-		for i, key := range chunk {
-			args[i] = key
-		}
-		err := each(ctx, d.read, query+" IN ("+marks(len(args))+")", args, func(scan func(...any) error) error {
+		condition, args := oneOf(chunk)
+		err := each(ctx, d.read, query+condition, args, func(scan func(...any) error) error {
 			var key, value string
 			if err := scan(&key, &value); err != nil {
 				return err

@@ -82,8 +82,6 @@ func (sqliteDialect) columns(ctx context.Context, q querier, table string) (colu
 
 func (sqliteDialect) packet(context.Context, querier) (int, error) { return 0, nil }
 
-func (sqliteDialect) join() string { return "CROSS JOIN" }
-
 // insert is never lenient: DO NOTHING passes over that one key only.
 func (sqliteDialect) insert(table, key string, _ bool) (before, behind string) {
 	return "INSERT INTO " + table, " ON CONFLICT (" + key + ") DO NOTHING"

@@ -212,7 +212,7 @@ func start(binary, dir string, port int) (*url.URL, error) {
 // launch runs a server on a directory; more are options of its own.
 func launch(binary, dir string, port int, more ...string) (*exec.Cmd, error) {
 	args := append([]string{
-		"--no-defaults", "--datadir=" + dir, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
+		"--no-defaults", "--datadir=" + dir, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"), "--tmpdir=" + dir,
 		fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1", "--skip-networking=0",
 		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--character-set-server=utf8mb4",
 	}, more...)

@@ -1,7 +1,7 @@
 -- +goose Up
 -- The indexes have all that a rollup asks for: its rows are not read.
 DROP INDEX ix_ttp_tag_attacker_technique;
-CREATE INDEX ix_ttp_tag_attacker_technique ON ttp_tag (attacker_uuid, technique_id, sub_technique_id, tactic, rule_id, identity_uuid, confidence, created_at, decky_id);
+CREATE INDEX ix_ttp_tag_attacker_technique ON ttp_tag (attacker_uuid, identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, created_at, decky_id);
 DROP INDEX ix_ttp_tag_identity_technique;
 CREATE INDEX ix_ttp_tag_identity_technique ON ttp_tag (identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, created_at, decky_id);
 DROP INDEX ix_ttp_tag_created_at;

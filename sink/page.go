@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,10 +12,6 @@ import (
 
 	"ttp-worker/ttp"
 )
-
-// ErrPage says that what a page was asked for with is not what the page before
-// it ended with.
-var ErrPage = errors.New("not the end of a page")
 
 // position is where a tag stands among the tags of a scope.
 type position struct {
@@ -27,7 +22,7 @@ type position struct {
 // Tags returns up to limit tags of scope that pass f and name technique, the
 // latest first. A technique stands for its sub-techniques, too; "" means any.
 // after is empty, or the Next of the page before; if it is neither, the error
-// is [ErrPage].
+// is [ttp.ErrPage].
 func (d *DB) Tags(ctx context.Context, scope ttp.Scope, technique string, f ttp.Filter, after string, limit int) (ttp.Page, error) {
 	p, err := d.tags(ctx, scope, technique, f, after, limit)
 	if err != nil {
@@ -171,14 +166,14 @@ func parsePosition(text, key string) (position, error) {
 	}
 	data, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
-		return position{}, ErrPage
+		return position{}, ttp.ErrPage
 	}
 	var p position
 	p.at, p.key, _ = strings.Cut(string(data), "|")
 	_, isTime := parseTime(p.at)
 	_, err = strconv.ParseInt(p.key, 10, 64)
 	if !isTime || p.key == "" || key == "id" && err != nil {
-		return position{}, ErrPage
+		return position{}, ttp.ErrPage
 	}
 	return p, nil
 }

@@ -343,7 +343,7 @@ func everyPage(t *testing.T, db *sink.DB, scope ttp.Scope, technique string) (ta
 func TestTags_refusesWhatNoPageEndedWith(t *testing.T) {
 	onEach(t, func(t *testing.T, db *sink.DB) {
 		for _, after := range []string{"x", "!!", "MjAyNi0wNS0wMXw", "fA"} {
-			if _, err := db.Tags(t.Context(), ttp.Scope{}, "", ttp.Filter{}, after, 10); !errors.Is(err, sink.ErrPage) {
+			if _, err := db.Tags(t.Context(), ttp.Scope{}, "", ttp.Filter{}, after, 10); !errors.Is(err, ttp.ErrPage) {
 				t.Errorf("%q: %v, want ErrPage", after, err)
 			}
 		}

@@ -1,6 +1,9 @@
 package ttp
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Scope names whose tags are asked for. The zero Scope is the whole fleet.
 type Scope struct {
@@ -74,3 +77,6 @@ type Page struct {
 	Tags []StoredTag
 	Next string // what to ask for the following page with, "" if there is none
 }
+
+// ErrPage says that what a page was asked for with is not the Next of another.
+var ErrPage = errors.New("not the end of a page")

@@ -15,7 +15,12 @@ type Problem struct {
 	Title  string  `json:"title"`
 	Detail string  `json:"detail"`
 	Faults []Fault `json:"errors,omitempty"`
+
+	Cause error `json:"-"` // what is for the operator alone, nil if nothing is
 }
+
+// Unwrap returns the cause.
+func (p *Problem) Unwrap() error { return p.Cause }
 
 // Fault is what is wrong with one parameter.
 type Fault struct {
@@ -56,5 +61,5 @@ func problemOf(err error) (p *Problem, expected bool) {
 	case ttp.IsPermanent(err):
 		return &Problem{Status: http.StatusUnprocessableEntity, Detail: err.Error()}, true
 	}
-	return &Problem{Status: http.StatusServiceUnavailable, Detail: "the database does not answer; the log says why"}, false
+	return &Problem{Status: http.StatusServiceUnavailable, Detail: "the database does not answer; the log says why", Cause: err}, false
 }

@@ -101,6 +101,9 @@ func (o option) masked(value string) string {
 	if _, inFile := secretFile(value); inFile || !o.secret {
 		return value
 	}
+	if !strings.Contains(value, "://") && value != "" {
+		return mask
+	}
 	return maskURLs(value)
 }
 

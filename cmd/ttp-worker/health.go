@@ -22,7 +22,7 @@ func newHealth() *cobra.Command {
 		fmt.Fprint(cmd.OutOrStdout(), body)
 		return err
 	})
-	s.text(&addr, "http", "127.0.0.1:9464", "the address that run --http listens on", loopbackOnly)
+	s.text(&addr, "http", "127.0.0.1:9464", "the address that run --http listens on", hostPort)
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"ttp-worker/api"
 	"ttp-worker/bus"
 	"ttp-worker/intake"
 	"ttp-worker/internal/embedded"
@@ -33,6 +34,7 @@ type live struct {
 	rules    *ruleset.Live
 	registry *prometheus.Registry
 	metrics  *metrics
+	feed     *api.Feed // nil without HTTP
 }
 
 // newLive wires what o describes. Servers that are away are no error.

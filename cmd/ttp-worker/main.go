@@ -82,6 +82,16 @@ func untilSignal() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
+// commands are all subcommands, in the order of the help.
+func commands() []*cobra.Command {
+	return []*cobra.Command{
+		newRun(), newTag(), newDemo(), newPublish(),
+		newTechniques(), newPhases(), newTags(), newExport(),
+		newRules(), newMigrate(), newProvision(), newConfig(), newDoctor(), newHealth(),
+		newVersion(), newMan(),
+	}
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ttp-worker",
@@ -93,7 +103,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
-	for _, cmd := range []*cobra.Command{newRun(), newTag(), newDemo(), newMigrate(), newRules(), newPublish(), newConfig(), newDoctor(), newHealth(), newProvision(), newVersion(), newMan()} {
+	for _, cmd := range commands() {
 		cmd.Args = noArgs
 		if masterOnly[cmd.Name()] {
 			guardRole(cmd)

@@ -28,10 +28,12 @@ type runOptions struct {
 	natsCreds, natsNKey, natsCA, natsCert, natsKey string
 	natsTLSFirst                                   bool
 
-	db, embedded, listen, http, unknownAttacker, logLevel string
-	rules                                                 []string
+	db, embedded, listen, unknownAttacker, logLevel string
+	rules                                           []string
 
 	provision, migrate, allowAgent bool
+
+	answers answerOptions
 
 	lanes, batchSize, batchBytes, maxAckPending, maxDeliveries, replicas int
 	batchWait, ackWait, unknownFor                                       time.Duration
@@ -77,7 +79,7 @@ func (o *runOptions) flags(s *settings) {
 	s.flag(&o.migrate, "migrate", true, "create or update the tables at the start")
 	s.flag(&o.allowAgent, "allow-agent", false, "work on a DECNET agent host, too")
 	s.texts(&o.rules, "rules", []string{"builtin"}, "directory of rule files, or builtin (repeatable)")
-	s.text(&o.http, "http", "", "address of /healthz, /readyz and /metrics, such as 127.0.0.1:9464; empty means none", loopbackOnly)
+	o.answers.flags(s)
 	s.text(&o.unknownAttacker, "unknown-attacker", "retry", "what becomes of events of attackers without a row: retry or create (default create with --embedded)", oneOf("retry", "create"))
 	s.duration(&o.unknownFor, "unknown-attacker-for", 10*time.Minute, "how long such an event waits before it becomes a dead letter")
 	s.number(&o.lanes, "lanes", 2, 1, "batches worked on at once")
@@ -166,6 +168,9 @@ func (o *runOptions) check(s *settings) error {
 
 // complete settles what depends on other options.
 func (o *runOptions) complete(s *settings) error {
+	if err := o.answers.check(); err != nil {
+		return err
+	}
 	if o.embedded == "" {
 		if o.db == "" {
 			return errors.New("--db is required: mysql://user:pass@host:port/name or sqlite://PATH (or try --embedded DIR)")
@@ -180,21 +185,6 @@ func (o *runOptions) complete(s *settings) error {
 	}
 	if o.nats != "none" && o.nats != "" {
 		o.listen = strings.TrimPrefix(o.nats, "nats://")
-	}
-	return nil
-}
-
-// loopbackOnly refuses an address that others can reach.
-func loopbackOnly(addr string) error {
-	if addr == "" {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return errors.New("want host:port")
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return errors.New("only a loopback address, nobody has to log in there")
 	}
 	return nil
 }
@@ -217,8 +207,8 @@ func (o *runOptions) run(ctx context.Context, s *settings) error {
 		return err
 	}
 	defer l.close()
-	if o.http != "" {
-		stop, err := l.serve(ctx, o.http, log)
+	if o.answers.http != "" {
+		stop, err := l.serve(ctx, &o.answers, log)
 		if err != nil {
 			return err
 		}
@@ -234,6 +224,7 @@ func (o *runOptions) run(ctx context.Context, s *settings) error {
 		}
 		return err
 	}
+	defer l.answer(ctx, &o.answers, log)()
 	log.Info("working", zap.String("version", version), zap.Int("lanes", o.lanes), zap.String("stream", o.stream), zap.String("consumer", o.consumer))
 	err = l.work(ctx)
 	notify(log, daemon.SdNotifyStopping)
@@ -246,13 +237,15 @@ func levelOf(name string) zapcore.Level {
 	return level
 }
 
-// serve answers /healthz, /readyz and /metrics until stop is called.
-func (l *live) serve(ctx context.Context, addr string, log *zap.Logger) (stop func(), err error) {
+// serve answers /healthz, /readyz, /metrics and questions until stop is called.
+func (l *live) serve(ctx context.Context, o *answerOptions, log *zap.Logger) (stop func(), err error) {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(l.registry, promhttp.HandlerOpts{}))
+	guard := o.guard()
+	mux.Handle("/", l.newHandler(o, log))
+	mux.Handle("GET /metrics", guard.Reader(promhttp.HandlerFor(l.registry, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET /healthz", l.healthy)
 	mux.HandleFunc("GET /readyz", l.ready)
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.http)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--http: %w", err)}
 	}

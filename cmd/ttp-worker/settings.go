@@ -89,6 +89,12 @@ func (s *settings) file(target *string, name, usage string) {
 	s.options[len(s.options)-1].file = true
 }
 
+// token is the option of a text that is a secret as a whole.
+func (s *settings) token(target *string, name, usage string) {
+	s.text(target, name, "", usage, notShort)
+	s.options[len(s.options)-1].secret = true
+}
+
 func (s *settings) texts(target *[]string, name string, value []string, usage string) {
 	s.cmd.Flags().StringArray(name, value, usage)
 	s.options = append(s.options, option{name: name, many: true, set: func(values []string) error {

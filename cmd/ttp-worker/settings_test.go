@@ -77,7 +77,7 @@ func TestSettings_complaints(t *testing.T) {
 		"a secret that is not there":    {args: []string{"--db", "file:/nonexistent"}, want: []string{"--db: open /nonexistent"}},
 		"a credential outside systemd":  {args: []string{"--db", "cred:x"}, want: []string{"--db: cred:x: no credentials directory"}},
 		"a key file that is not there":  {args: []string{"--nats-nkey", "/nonexistent"}, want: []string{"--nats-nkey: stat /nonexistent"}},
-		"an address that others reach":  {args: []string{"--http", "0.0.0.0:1"}, want: []string{"--http: only a loopback address"}},
+		"an address that is no address": {args: []string{"--http", "0.0.0.0"}, want: []string{"--http: want host:port"}},
 		"a configuration file that isn": {args: []string{"--config", "/nonexistent"}, want: []string{"config file /nonexistent"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -166,7 +166,7 @@ func check(table map[string]row, code map[string][]string) []string {
 }
 
 // breach says what the table has against one import, "" if nothing.
-func breach(pkg string, rules row, imported string, owner map[string]string) string {
+func breach(pkg string, rules row, imported string, owner map[string][]string) string {
 	if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
 		if slices.Contains(rules.imports, ours) || rules.all && !slices.Contains(testOnly, ours) {
 			return ""
@@ -177,20 +177,20 @@ func breach(pkg string, rules row, imported string, owner map[string]string) str
 		return ""
 	}
 	for dependency, who := range owner {
-		if who != pkg && within(imported, dependency) {
-			return "leaves to " + who
+		if !slices.Contains(who, pkg) && within(imported, dependency) {
+			return "leaves to " + strings.Join(who, " and ")
 		}
 	}
 	return ""
 }
 
 // owners maps each dependency that the table gives to one package to that one.
-func owners(table map[string]row) map[string]string {
-	owner := make(map[string]string)
+func owners(table map[string]row) map[string][]string {
+	owner := make(map[string][]string)
 	for pkg, rules := range table {
 		for _, word := range rules.owns {
 			for _, dependency := range owned[word] {
-				owner[dependency] = pkg
+				owner[dependency] = append(owner[dependency], pkg)
 			}
 		}
 	}

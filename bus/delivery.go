@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,10 +25,11 @@ func newDelivery(msg jetstream.Msg, subject string) *delivery {
 	d := &delivery{msg: msg, subject: subject}
 	if m, err := msg.Metadata(); err == nil { // the library has read it once already
 		d.meta = worker.Meta{
-			Stream:     m.Stream,
-			Sequence:   m.Sequence.Stream,
-			Deliveries: int(m.NumDelivered),
-			At:         m.Timestamp.UTC(),
+			Stream:      m.Stream,
+			Sequence:    m.Sequence.Stream,
+			Deliveries:  int(m.NumDelivered),
+			At:          m.Timestamp.UTC(),
+			TraceParent: traceParent(msg.Headers()),
 		}
 	}
 	return d
@@ -55,4 +57,22 @@ func settled(err error) error {
 		return nil
 	}
 	return err
+}
+
+// headerTrace carries the trace that a message belongs to.
+const headerTrace = "traceparent"
+
+var traceForm = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
+// traceParent returns the trace in h, "" if there is none or what is there
+// doesn't look like one: sensors write it. Its case is as the sender chose.
+func traceParent(h nats.Header) string {
+	trace := h.Get(headerTrace)
+	if trace == "" {
+		trace = h.Get("Traceparent")
+	}
+	if !traceForm.MatchString(trace) {
+		return ""
+	}
+	return trace
 }

@@ -80,9 +80,14 @@ func (p *Publisher) depart(ctx context.Context, a *ttp.Announcement) flight {
 func (p *Publisher) tagged(a *ttp.Announcement) (*nats.Msg, error) {
 	room := p.bus.room()
 	for _, form := range []func(*ttp.Announcement) []byte{whole, withoutEvidence, uuidsOnly} {
-		if msg := p.bus.envelope(envelopeID(a.ID), tagged, form(a)); len(msg.Data) <= room {
-			return msg, nil
+		msg := p.bus.envelope(envelopeID(a.ID), tagged, form(a))
+		if len(msg.Data) > room {
+			continue
 		}
+		if a.TraceParent != "" {
+			msg.Header = nats.Header{headerTrace: {a.TraceParent}}
+		}
+		return msg, nil
 	}
 	return nil, ttp.Permanent(fmt.Errorf("announcement %s of %d tags: %w", a.ID, len(a.Tags), nats.ErrMaxPayload))
 }

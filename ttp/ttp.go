@@ -126,4 +126,9 @@ type Tagged struct {
 	SourceKind   Kind
 	SourceID     string
 	Tags         []Tag
+
+	// TraceParent is the trace of the message they came in, "" for none. It
+	// is no part of the payload, and what waits in the outbox for the next
+	// start has lost it.
+	TraceParent string
 }

@@ -100,16 +100,16 @@ func (b *batch) store(ctx context.Context, w *Worker) error {
 	if err := w.Resolver.Enrich(ctx, messages); err != nil {
 		return err
 	}
-	enriched := w.Metrics.stage("enrich", start)
+	enriched := w.stage(ctx, "enrich", start)
 	for _, it := range b.items {
 		w.tag(ctx, it)
 		it.worsen(it.lasting)
 	}
-	tagged := w.Metrics.stage("tag", enriched)
+	tagged := w.stage(ctx, "tag", enriched)
 	if err := w.Resolver.Anchor(ctx, b.withFindings()); err != nil {
 		return err
 	}
-	anchored := w.Metrics.stage("anchor", tagged)
+	anchored := w.stage(ctx, "anchor", tagged)
 	arrived, of := b.arrived()
 	if len(arrived) == 0 {
 		return nil
@@ -119,7 +119,7 @@ func (b *batch) store(ctx context.Context, w *Worker) error {
 	if err != nil {
 		return err
 	}
-	w.Metrics.stage("write", anchored)
+	w.stage(ctx, "write", anchored)
 	b.fresh, b.tally = written.Fresh, tallyOf(arrived, written)
 	for _, r := range written.Refused {
 		w.refused(of[r.Arrived], r)
@@ -191,7 +191,7 @@ func (b *batch) arrived() (groups []ttp.Tagged, of []*item) {
 			}
 			g := groupOf(groups[first:], f.event)
 			if g == nil {
-				groups = append(groups, announcementOf(it.message, f.event))
+				groups = append(groups, announcementOf(it, f.event))
 				of = append(of, it)
 				g = &groups[len(groups)-1]
 			}
@@ -216,13 +216,14 @@ func groupOf(groups []ttp.Tagged, e *intake.Event) *ttp.Tagged {
 }
 
 // announcementOf begins what will be told about the message that e was in.
-func announcementOf(m *intake.Message, e *intake.Event) ttp.Tagged {
+func announcementOf(it *item, e *intake.Event) ttp.Tagged {
+	m, trace := it.message, it.delivery.Meta().TraceParent
 	kind, id := m.ArrivedAs(e)
 	head := m.Events[0]
 	return ttp.Tagged{
 		AttackerUUID: e.AttackerUUID, IdentityUUID: e.IdentityUUID,
 		SessionID: cmp.Or(head.SessionID, e.SessionID), DeckyID: cmp.Or(head.DeckyID, e.DeckyID),
-		SourceKind: kind, SourceID: id,
+		SourceKind: kind, SourceID: id, TraceParent: trace,
 	}
 }
 
@@ -250,5 +251,5 @@ func (l *lane) announce(ctx context.Context, list []ttp.Announcement) {
 	if _, err := l.publish(ctx, list); err != nil {
 		l.log.Warn("announcements left in the outbox, the sweeper will publish them", zap.Error(err), zap.Int("announcements", len(list)))
 	}
-	l.Metrics.stage("publish", start)
+	l.stage(ctx, "publish", start)
 }

@@ -45,6 +45,8 @@ func (l *lane) run(ctx, hard context.Context) {
 // worker is stopping and the database stays away, handed back.
 func (l *lane) process(ctx, hard context.Context, deliveries []Delivery) {
 	defer l.keepAlive(deliveries)()
+	hard, end := l.trace(hard, deliveries)
+	defer end()
 	b := l.newBatch(deliveries)
 	if !l.untilStored(ctx, hard, b) {
 		l.handBack(b)

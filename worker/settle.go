@@ -30,7 +30,7 @@ func (l *lane) settle(ctx context.Context, b *batch) {
 	l.Metrics.counted(b.tally)
 	l.ack(ctx, acks)
 	failpoint.Hit(failpoint.AfterAck)
-	l.Metrics.stage("settle", start)
+	l.stage(ctx, "settle", start)
 	l.Metrics.BatchMessages.Observe(float64(len(b.items)))
 }
 

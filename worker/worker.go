@@ -52,6 +52,10 @@ type Meta struct {
 	Sequence   uint64    // in the stream
 	Deliveries int       // 1 on the first
 	At         time.Time // when the stream took it
+
+	// TraceParent is the trace that the message belongs to, as W3C Trace
+	// Context writes it; "" for none. It goes on with what the message gains.
+	TraceParent string
 }
 
 // Sink is where tags go.
@@ -101,6 +105,7 @@ type Worker struct {
 	Metrics *Metrics    // nil: not measured
 	Status  *Status     // nil: nobody asks
 	Pulse   *Pulse      // nil: nobody listens
+	Tracer  Tracer      // nil: nothing is traced
 
 	// Explain, if set, says of a database error what class it is and what the
 	// operator can do.

@@ -5,8 +5,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 )
 
 func newConfig() *cobra.Command {
@@ -71,7 +71,7 @@ func (s *settings) print(out io.Writer) error {
 		if o.many {
 			value = values
 		}
-		text, err := yaml.Marshal(map[string]any{o.name: value})
+		text, err := yaml.Parser().Marshal(map[string]any{o.name: value})
 		if err != nil {
 			return fmt.Errorf("print %s: %w", o.name, err)
 		}

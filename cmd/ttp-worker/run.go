@@ -28,8 +28,8 @@ type runOptions struct {
 	natsCreds, natsNKey, natsCA, natsCert, natsKey string
 	natsTLSFirst                                   bool
 
-	db, embedded, listen, unknownAttacker, logLevel string
-	rules                                           []string
+	db, embedded, listen, unknownAttacker, logLevel, otlp string
+	rules                                                 []string
 
 	provision, migrate, allowAgent bool
 
@@ -87,6 +87,7 @@ func (o *runOptions) flags(s *settings) {
 	s.number(&o.batchBytes, "batch-bytes", 1<<20, 1, "bytes in a batch at most")
 	s.duration(&o.batchWait, "batch-wait", 250*time.Millisecond, "how long a batch may take to fill")
 	s.number(&o.maxDeliveries, "max-deliveries", 10, 1, "deliveries of a message that fails for a reason of its own before it becomes a dead letter")
+	s.text(&o.otlp, "otlp", "", "OpenTelemetry collector that gets a trace of each batch, such as http://127.0.0.1:4318; empty means none", httpURL)
 	s.text(&o.logLevel, logLevelFlag, "info", "debug, info, warn or error", validLevel)
 }
 
@@ -214,6 +215,11 @@ func (o *runOptions) run(ctx context.Context, s *settings) error {
 		}
 		defer stop()
 	}
+	stopTracing, err := l.trace(ctx, o.otlp, log)
+	if err != nil {
+		return usageError{fmt.Errorf("--otlp: %w", err)}
+	}
+	defer stopTracing()
 	defer l.observe(ctx)()
 	defer l.watchdog(log)()
 	defer l.reloadOnHangup(ctx, log, reloads(o, s, l, level))()

@@ -48,6 +48,7 @@ var owned = map[string][]string{
 	"prometheus":       {"github.com/prometheus"},
 	"nats.go":          {"github.com/nats-io/nats.go"},
 	"nats-server":      {"github.com/nats-io/nats-server"},
+	"opentelemetry":    {"go.opentelemetry.io"},
 	"cobra":            {"github.com/spf13/cobra", "github.com/spf13/pflag"},
 	"koanf":            {"github.com/knadh/koanf"},
 }

@@ -25,6 +25,7 @@ done
 for user in sensor worker reader admin; do
 	secret=$(password)
 	printf 'nats://%s:%s@nats:4222' "$user" "$secret" >"nats-$user"
+	printf 'nats://%s:%s@127.0.0.1:4222' "$user" "$secret" >"nats-$user-local" # for programs of this host
 	printf '%s_PASSWORD: "%s"\n' "${user^^}" "$secret" >>nats-passwords.conf
 done
 chmod 0444 ./*

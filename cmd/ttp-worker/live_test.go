@@ -22,10 +22,10 @@ type harness struct {
 	stop func()
 }
 
-func startLive(t *testing.T, dsn string, log *zap.Logger) *harness {
+func startLive(t *testing.T, dsn string, log *zap.Logger, dirs ...string) *harness {
 	t.Helper()
 	o := &runOptions{
-		embedded: t.TempDir(), db: dsn, rules: []string{"builtin"}, unknownAttacker: "create", provision: true, migrate: true, lanes: 2, prefix: "hp.",
+		embedded: t.TempDir(), db: dsn, rules: append([]string{"builtin"}, dirs...), unknownAttacker: "create", provision: true, migrate: true, lanes: 2, prefix: "hp.",
 	}
 	l, err := newLive(t.Context(), o, log)
 	if err != nil {

@@ -1,7 +1,6 @@
 package rule
 
 import (
-	"fmt"
 	"math"
 	"net/netip"
 	"strconv"
@@ -27,7 +26,8 @@ type Explanation struct {
 // Trace is what became of one part of a rule's condition.
 type Trace struct {
 	Selection string   // the name of the selection that this is, "" if it is none
-	Asked     string   // "all of", "any of", "not", "2 of", or of a test what it asks
+	Asked     string   // "all of", "any of", "not", "2 of", or of a test what it asks, such as "program is"
+	Wanted    string   // of a test what it compares with, such as `"find"`
 	Saw       []string // of a test the values that it was asked of, bounded
 	Holds     bool
 	Parts     []Trace // of what is no test
@@ -76,7 +76,7 @@ func explain(d *definition, kind ttp.Kind, records []event) Explanation {
 	for i := range records {
 		trace := traceOf(d.detect[kind], kind, &records[i])
 		near := trace.near()
-		if !trace.Holds && near <= best.Near {
+		if closer := near - best.Near; !trace.Holds && (closer < 0 || closer == 0 && trace.seen() <= best.Trace.seen()) {
 			continue
 		}
 		best.Matched, best.Near, best.Trace, best.Record = trace.Holds, near, trace, ""
@@ -104,7 +104,21 @@ func (t *Trace) near() (n int) {
 	return n
 }
 
-const askedNot = "not"
+// seen counts the tests that had something to look at.
+func (t *Trace) seen() (n int) {
+	if t.Saw != nil {
+		n = 1
+	}
+	for i := range t.Parts {
+		n += t.Parts[i].seen()
+	}
+	return n
+}
+
+const (
+	askedNot = "not"
+	askedAny = "any of"
+)
 
 func traceOf(e *expr, kind ttp.Kind, r *event) Trace {
 	if e.op == opTest {
@@ -128,7 +142,7 @@ func traceOf(e *expr, kind ttp.Kind, r *event) Trace {
 	case opAtLeast:
 		t.Asked, t.Holds = strconv.Itoa(e.n)+" of", held >= e.n
 	default:
-		t.Asked, t.Holds = "any of", held > 0
+		t.Asked, t.Holds = askedAny, held > 0
 	}
 	return t
 }
@@ -139,7 +153,8 @@ func (t *test) trace(kind ttp.Kind, r *event) Trace {
 	if t.how >= refContains {
 		fieldOf(kind, t.text, t.strict).read(r, &other)
 	}
-	trace := Trace{Asked: t.String()}
+	var trace Trace
+	trace.Asked, trace.Wanted = t.question()
 	for _, value := range v.list {
 		if len(trace.Saw) < maxSeen {
 			trace.Saw = append(trace.Saw, bounded(value))
@@ -170,8 +185,8 @@ func bounded(s string) string {
 func (t *test) isTrueOf(value string, others []string) bool {
 	switch t.how {
 	case matches:
-		unbounded := math.MaxInt
-		found, err := t.pattern.search(value, &unbounded)
+		budget := math.MaxInt // an explanation may take its time
+		found, err := t.pattern.search(value, &budget)
 		return found && err == nil
 	case inNetwork:
 		addr, err := netip.ParseAddr(value)
@@ -200,23 +215,55 @@ var hows = map[how]string{
 	refContains: "contains the field", refStartsWith: "starts with the field", refEndsWith: "ends with the field", refEquals: "is the same as the field",
 }
 
-// String says what the test asks, such as `program is "find"`.
-func (t *test) String() string {
+// question says what the test asks and what it compares with.
+func (t *test) question() (asked, wanted string) {
 	field := t.field
 	if field == anyText {
 		field = "any text"
 	}
+	asked = field + " " + hows[t.how]
 	switch t.how {
 	case exists, missing, isNull:
-		return field + " " + hows[t.how]
+		return asked, ""
 	case matches:
-		return field + " matches /" + strings.TrimPrefix(t.text, "python:") + "/"
+		return asked, "/" + strings.TrimPrefix(t.text, "python:") + "/"
 	case less, lessOrEqual, greater, greaterOrEqual, inNetwork:
-		return field + " " + hows[t.how] + " " + t.text
+		return asked, t.text
 	}
-	text := fmt.Sprintf("%s %s %q", field, hows[t.how], t.text)
 	if t.cased {
-		text += ", case counts"
+		asked += " (case counts)"
 	}
-	return text
+	return asked, strconv.Quote(t.text)
 }
+
+// Missing returns what keeps the part from holding: the tests that would have
+// to come out otherwise, of alternatives those of the closest.
+func (t *Trace) Missing() []Trace {
+	switch {
+	case t.Holds:
+		return nil
+	case len(t.Parts) == 0 || t.Asked == askedNot:
+		return []Trace{*t}
+	case t.Asked == askedAny:
+		return t.closest().Missing()
+	}
+	var list []Trace
+	for i := range t.Parts {
+		list = append(list, t.Parts[i].Missing()...)
+	}
+	return list
+}
+
+func (t *Trace) closest() *Trace {
+	best := &t.Parts[0]
+	for i := range t.Parts {
+		if t.Parts[i].near() > best.near() {
+			best = &t.Parts[i]
+		}
+	}
+	return best
+}
+
+// DefaultField is the payload member that a single text stands for in events
+// of that kind, "" if there is none.
+func DefaultField(kind ttp.Kind) string { return defaultField[kind] }

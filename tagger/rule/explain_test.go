@@ -62,18 +62,21 @@ func TestExplain_saysWhichRecordCameClosestAndWhy(t *testing.T) {
 		Rule: set.Rules()[0], Record: "find / -name x", Near: 2,
 		Trace: Trace{Asked: "all of", Parts: []Trace{
 			{Selection: "find", Asked: "all of", Parts: []Trace{
-				{Asked: `program is "find"`, Saw: []string{"find"}, Holds: true},
+				{Asked: "program is", Wanted: `"find"`, Saw: []string{"find"}, Holds: true},
 				{Asked: "any of", Parts: []Trace{
-					{Asked: `args contains "-perm"`, Saw: []string{"/ -name x"}},
-					{Asked: `args contains "-exec"`, Saw: []string{"/ -name x"}},
+					{Asked: "args contains", Wanted: `"-perm"`, Saw: []string{"/ -name x"}},
+					{Asked: "args contains", Wanted: `"-exec"`, Saw: []string{"/ -name x"}},
 				}},
 			}},
-			{Asked: "not", Holds: true, Parts: []Trace{{Selection: "own", Asked: `User is "root"`}}},
+			{Asked: "not", Holds: true, Parts: []Trace{{Selection: "own", Asked: "User is", Wanted: `"root"`}}},
 			{Selection: "gone", Asked: "x is null or not there", Holds: true},
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if missing := got.Trace.Missing(); len(missing) != 1 || missing[0].Wanted != `"-perm"` {
+		t.Errorf("missing: %+v", missing)
 	}
 	ev = commandEvent("echo hello; find / -perm -4000; echo bye")
 	if got := set.Explain(&ev)[0]; !got.Matched || got.Record != "find / -perm -4000" {
@@ -94,7 +97,7 @@ func TestTrace_quotesNoMoreThanAPersonReads(t *testing.T) {
 func TestTest_saysWhatItAsks(t *testing.T) {
 	t.Parallel()
 	for detection, want := range map[string]string{
-		`{s: {a|cased: B}, condition: s}`:         `a is "B", case counts`,
+		`{s: {a|cased: B}, condition: s}`:         `a is (case counts) "B"`,
 		`{s: {a|re: 'x+'}, condition: s}`:         `a matches /x+/`,
 		`{s: {a|gte: 5}, condition: s}`:           `a >= 5`,
 		`{s: {a|cidr: 10.0.0.0/8}, condition: s}`: `a is in 10.0.0.0/8`,
@@ -107,7 +110,8 @@ func TestTest_saysWhatItAsks(t *testing.T) {
 			t.Fatal(problems)
 		}
 		ev := commandEvent("x")
-		if got := set.Explain(&ev)[0].Trace.Asked; got != want {
+		trace := set.Explain(&ev)[0].Trace
+		if got := strings.TrimSpace(trace.Asked + " " + trace.Wanted); got != want {
 			t.Errorf("%s: %s, want %s", detection, got, want)
 		}
 	}

@@ -116,7 +116,10 @@ func (f *File) document(doc *yaml.Node) {
 		f.problem("", "", fmt.Errorf("line %d: %w", root.Line, err))
 		return
 	}
-	d := &definition{Info: Info{File: f.Name, Status: Loaded, Digest: digest(values)}}
+	d := &definition{Info: Info{File: f.Name, Status: Loaded, Digest: digest(values)}, line: root.Line, tags: scalars(member(root, "tags"))}
+	for name := range values {
+		d.keys = append(d.keys, name)
+	}
 	var err error
 	switch {
 	case has(values, "rule_id") || has(values, "match"):

@@ -152,6 +152,9 @@ type definition struct {
 	Info
 	detect map[ttp.Kind]*expr // by kind: a default field may differ
 	fields []string           // that the detection names, in order
+	line   int                // where the rule begins in its file
+	keys   []string           // at its top level, in no order
+	tags   []string           // as written
 	tests  []example
 }
 

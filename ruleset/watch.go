@@ -14,7 +14,7 @@ import (
 const (
 	// gather is how long after the first sign of a change the files are read:
 	// saving a file is several steps.
-	gather = 20 * time.Millisecond
+	gather = 10 * time.Millisecond
 
 	// lookEvery is how often the files are looked at without any sign of a
 	// change: network file systems give none, and signs can be lost.

@@ -178,7 +178,7 @@ func (o *catalogueOptions) states(ctx context.Context) (map[string]*cardState, e
 	if o.db == "" {
 		return nil, nil
 	}
-	db, err := openDB(o.db)
+	db, err := openDB(o.db) //nolint:contextcheck // it does not connect
 	if err != nil {
 		return nil, err
 	}

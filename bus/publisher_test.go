@@ -249,8 +249,13 @@ func TestNotify(t *testing.T) {
 	if err := p.Notify(t.Context(), "ttp.rule.reloaded.R0001", ttp.Object{{Name: "rule_id", Value: ttp.Quote("R0001")}}); err != nil {
 		t.Fatal(err)
 	}
+	for _, id := range []string{"one", "one", "two"} { // as two workers say it
+		if err := p.NotifyOnce(t.Context(), id, "ttp.rule.state.R0001", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	msgs := f.stored(t, "TTP")
-	want := []string{"ttp.rule.suppressed", "ttp.rule.suppressed", "ttp.rule.reloaded.R0001"}
+	want := []string{"ttp.rule.suppressed", "ttp.rule.suppressed", "ttp.rule.reloaded.R0001", "ttp.rule.state.R0001", "ttp.rule.state.R0001"}
 	if got := subjects(msgs); !slices.Equal(got, want) {
 		t.Fatalf("subjects %q, want %q", got, want)
 	}

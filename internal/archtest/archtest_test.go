@@ -25,6 +25,8 @@ const module = "ttp-worker"
 var testOnly = []string{
 	"internal/archtest",
 	"internal/bench",
+	"internal/chaos",
+	"internal/chaos/cmd",
 	"internal/corpus",
 	"internal/embedded/natstest",
 	"internal/servers",

@@ -1,0 +1,188 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// observer is a subscriber of the stream TTP: it reads every message in order
+// and notes the tags that were announced.
+type observer struct {
+	js jetstream.JetStream
+
+	mu      sync.Mutex // guards what follows
+	next    uint64
+	tags    map[string]object // by uuid, as ttp.tagged had them
+	times   map[string]int    // how often a tag was announced
+	fired   map[string]bool   // uuids seen in ttp.rule.fired
+	sources map[string]bool   // source_ids announced
+	faults  []string          // what could not be read
+}
+
+func newObserver(js jetstream.JetStream) *observer {
+	return &observer{
+		js: js, next: 1, tags: make(map[string]object), times: make(map[string]int),
+		fired: make(map[string]bool), sources: make(map[string]bool),
+	}
+}
+
+// run reads until ctx ends; what is away is tried again.
+func (o *observer) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if _, err := o.read(ctx); err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+}
+
+var errNothingNew = errors.New("nothing new in the stream")
+
+// read takes the next message. It is an error if there is none.
+func (o *observer) read(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	stream, err := o.js.Stream(ctx, "TTP")
+	if err != nil {
+		return nil, err
+	}
+	for last := stream.CachedInfo().State.LastSeq; ; {
+		o.mu.Lock()
+		if o.next > last+1 {
+			o.next = 1 // the stream was made anew
+		}
+		seq := o.next
+		o.mu.Unlock()
+		if seq > last {
+			return nil, errNothingNew
+		}
+		msg, err := stream.GetMsg(ctx, seq)
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, err
+		}
+		o.note(msg)
+	}
+}
+
+// drain reads to the end.
+func (o *observer) drain(ctx context.Context) error {
+	return eventually(20*time.Second, func() error {
+		if _, err := o.read(ctx); !errors.Is(err, errNothingNew) {
+			return err
+		}
+		return nil
+	})
+}
+
+func (o *observer) note(msg *jetstream.RawStreamMsg) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.next++
+	if msg == nil {
+		return // removed
+	}
+	var envelope struct {
+		Payload struct {
+			Attacker any      `json:"attacker_uuid"`
+			Identity any      `json:"identity_uuid"`
+			SourceID string   `json:"source_id"`
+			UUIDs    []string `json:"tag_uuids"`
+			Tags     []object `json:"tags"`
+		} `json:"payload"`
+	}
+	if err := json.Unmarshal(msg.Data, &envelope); err != nil {
+		o.faults = append(o.faults, fmt.Sprintf("message %d on %s: %v", msg.Sequence, msg.Subject, err))
+		return
+	}
+	p := envelope.Payload
+	if strings.HasPrefix(msg.Subject, "ttp.rule.fired.") {
+		for _, uuid := range p.UUIDs {
+			o.fired[uuid] = true
+		}
+		return
+	}
+	if msg.Subject != "ttp.tagged" {
+		return
+	}
+	o.sources[p.SourceID] = true
+	for _, uuid := range p.UUIDs {
+		o.times[uuid]++
+	}
+	for _, tag := range p.Tags {
+		tag["attacker_uuid"], tag["identity_uuid"] = p.Attacker, p.Identity
+		uuid, _ := tag["uuid"].(string)
+		o.tags[uuid] = tag
+	}
+}
+
+// announced reports whether what a message of that source_id gained was announced.
+func (o *observer) announced(sourceID string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sources[sourceID]
+}
+
+// producer sends events, each until the stream says that it has it.
+type producer struct {
+	js jetstream.JetStream
+
+	mu   sync.Mutex // guards sent
+	sent []event
+}
+
+// send publishes e and returns when the stream has it, however long that takes.
+func (p *producer) send(ctx context.Context, e event) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		msg := &nats.Msg{Subject: e.subject, Data: e.data}
+		_, err := p.js.PublishMsg(attempt, msg, jetstream.WithMsgID(e.id), jetstream.WithRetryAttempts(0))
+		cancel()
+		if err == nil {
+			p.mu.Lock()
+			p.sent = append(p.sent, e)
+			p.mu.Unlock()
+			return nil
+		}
+		if errors.Is(err, nats.ErrMaxPayload) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// run sends events of g at a steady rate until ctx ends. The event that is
+// under way then is still sent, within grace.
+func (p *producer) run(ctx, grace context.Context, g *generator, perSecond int) error {
+	ticker := time.NewTicker(time.Second / time.Duration(perSecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			if err := p.send(grace, g.next()); err != nil {
+				return fmt.Errorf("send an event: %w", err)
+			}
+		}
+	}
+}
+
+func (p *producer) all() []event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]event(nil), p.sent...)
+}

@@ -85,17 +85,24 @@ func deployedSQL(t *testing.T, root *url.URL, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	testdb.Exec(t, root.String(), statements(string(text))...)
+}
+
+// statements returns the statements of a file, with the test's password where
+// the operator is to put one.
+func statements(text string) (list []string) {
 	var lines []string
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, "--") {
 			lines = append(lines, line)
 		}
 	}
 	for statement := range strings.SplitSeq(strings.ReplaceAll(strings.Join(lines, ""), "'...'", "'"+password+"'"), ";\n") {
 		if strings.TrimSpace(statement) != "" {
-			testdb.Exec(t, root.String(), statement)
+			list = append(list, statement)
 		}
 	}
+	return list
 }
 
 func accountOf(root *url.URL, user string) string {

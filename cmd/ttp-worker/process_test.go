@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TTP_TEST_PROCESS") != "" {
 		os.Exit(run(os.Args[1:]))
 	}
+	if dsn := os.Getenv("TTP_TEST_SQL"); dsn != "" {
+		os.Exit(runSQL(dsn))
+	}
 	os.Exit(m.Run())
 }
 

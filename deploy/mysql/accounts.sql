@@ -10,8 +10,8 @@
 CREATE DATABASE IF NOT EXISTS ttp CHARACTER SET utf8mb4;
 
 -- For people and for "ttp-worker migrate", "replay", "rules" and "dlq".
-CREATE USER 'ttp-admin'@'%' IDENTIFIED BY '...';
+CREATE USER IF NOT EXISTS 'ttp-admin'@'%' IDENTIFIED BY '...';
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES ON ttp.* TO 'ttp-admin'@'%';
 
 -- For "ttp-worker run --migrate=false"; its rights are in rights.sql.
-CREATE USER 'ttp'@'%' IDENTIFIED BY '...';
+CREATE USER IF NOT EXISTS 'ttp'@'%' IDENTIFIED BY '...';

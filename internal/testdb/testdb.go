@@ -71,15 +71,23 @@ var decnet string
 // Exec runs statements on the database at dsn.
 func Exec(t testing.TB, dsn string, statements ...string) {
 	t.Helper()
+	if err := Run(dsn, statements...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Run is [Exec] for a process that is no test.
+func Run(dsn string, statements ...string) error {
 	u, err := url.Parse(dsn)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, s := range statements {
 		if err := exec1(u, s); err != nil {
-			t.Fatalf("%.80s: %v", s, err)
+			return fmt.Errorf("%.80s: %w", s, err)
 		}
 	}
+	return nil
 }
 
 // Query returns the first column of what a query finds, on MySQL or SQLite.

@@ -29,9 +29,12 @@ var demoCommands string
 
 func newDemo() *cobra.Command {
 	var dir string
+	var keep bool
+	var answers answerOptions
 	cmd := &cobra.Command{
-		Use:   "demo",
-		Short: "Tag 3,268 commands of real attackers, everything inside this process",
+		Use:     "demo",
+		Short:   "Tag 3,268 commands of real attackers, everything inside this process",
+		Example: `  ttp-worker demo --keep    # and look at http://127.0.0.1:9464/`,
 	}
 	s := newSettings(cmd, func(cmd *cobra.Command) error {
 		if dir == "" {
@@ -42,14 +45,20 @@ func newDemo() *cobra.Command {
 			defer os.RemoveAll(temp)
 			dir = temp
 		}
-		return demo(cmd.Context(), dir, cmd.OutOrStdout())
+		if !keep {
+			answers.http = ""
+		}
+		return demo(cmd.Context(), dir, &answers, cmd.OutOrStdout())
 	})
+	s.flag(&keep, "keep", false, "leave the page open on what was tagged, until Ctrl-C")
+	s.text(&answers.http, "http", "127.0.0.1:9464", "address of the page, with --keep", loopbackOnly)
 	s.text(&dir, "embedded", "", "directory of the state; empty means a temporary one", nil)
 	return cmd
 }
 
-// demo runs the whole way of an event on the bundled sessions.
-func demo(ctx context.Context, dir string, out io.Writer) error {
+// demo runs the whole way of an event on the bundled sessions. With an address
+// for the page it goes on until ctx ends.
+func demo(ctx context.Context, dir string, answers *answerOptions, out io.Writer) error {
 	start := time.Now()
 	o := &runOptions{embedded: dir, rules: []string{"builtin"}, unknownAttacker: "create", provision: true, migrate: true, lanes: 2}
 	log := newLog(zap.ErrorLevel)
@@ -60,6 +69,14 @@ func demo(ctx context.Context, dir string, out io.Writer) error {
 	defer l.close()
 	if err := l.prepare(ctx, o, zap.NewNop()); err != nil {
 		return err
+	}
+	if answers.http != "" {
+		stop, err := l.serve(ctx, answers, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		defer l.answer(ctx, answers, log)()
 	}
 	board := newScoreboard()
 	stopWatching, err := l.bus.Watch(ctx, "ttp.tagged", board.see)
@@ -80,6 +97,10 @@ func demo(ctx context.Context, dir string, out io.Writer) error {
 	fmt.Fprintf(out, "\nCommands: emansih/investigating-the-sweet-honeypot-part2, © Daniel Quah, CC BY 4.0.\n")
 	fmt.Fprintf(out, "events=%d tags=%d inserted=%d published=%d seen=%d elapsed_s=%.2f\n",
 		total.events, total.inserted+total.duplicates, total.inserted, total.published, board.seenTags(), time.Since(start).Seconds())
+	if answers.http != "" {
+		fmt.Fprintf(out, "The page is open at http://%s/ (Ctrl-C ends it).\n", answers.http)
+		<-ctx.Done()
+	}
 	return nil
 }
 

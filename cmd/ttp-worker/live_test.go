@@ -138,10 +138,10 @@ func TestLive_tagsStoresAndAnnouncesOnce(t *testing.T) {
 func TestDemo_secondRunAddsNothing(t *testing.T) {
 	dir := t.TempDir()
 	var first, second strings.Builder
-	if err := demo(t.Context(), dir, &first); err != nil {
+	if err := demo(t.Context(), dir, new(answerOptions), &first); err != nil {
 		t.Fatal(err)
 	}
-	if err := demo(t.Context(), dir, &second); err != nil {
+	if err := demo(t.Context(), dir, new(answerOptions), &second); err != nil {
 		t.Fatal(err)
 	}
 	if out := first.String(); !strings.Contains(out, "T1059.004") || strings.Contains(out, "inserted=0 ") {

@@ -3,6 +3,7 @@ import { askPage } from "./ask.js";
 import { count, make, moment, plain, shown, tags } from "./text.js";
 
 const pageSize = 25;
+const mostRules = 12;
 
 export class Drawer {
   constructor(dialog, { catalogue, pathOf, narrow }) {
@@ -44,7 +45,9 @@ export class Drawer {
     }
     if (cell.identities) facts.append(...fact("Identities", count(cell.identities)));
     if (rules.length) {
-      facts.append(...fact("Rules", make("span", {}, ...rules.flatMap(([id, n]) => [make("span", { class: "chip" }, ...shown(id), ` ${count(n)}`), " "]))));
+      const chips = rules.slice(0, mostRules).map(([id, n]) => make("span", { class: "chip" }, ...shown(id), ` ${count(n)}`));
+      if (rules.length > mostRules) chips.push(make("span", {}, `and ${rules.length - mostRules} more`));
+      facts.append(...fact("Rules", make("div", { class: "where" }, ...chips)));
     }
     const link = known?.url?.startsWith("https://attack.mitre.org/")
       ? make("p", {}, make("a", { href: known.url, target: "_blank", rel: "noopener noreferrer" }, "What MITRE says about it ↗"))

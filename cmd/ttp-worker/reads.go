@@ -263,7 +263,7 @@ func tagTable(list []api.Tag) *table {
 		tag := &list[i]
 		t.rows = append(t.rows, []string{
 			stamp(tag.CreatedAt), orText(tag.SubTechnique, tag.Technique), orText(tag.TacticName, tag.Tactic), confidence(tag.Confidence),
-			fmt.Sprintf("%s v%d", tag.RuleID, tag.RuleVersion), orText(tag.DeckyID, ""), orText(tag.AttackerUUID, ""), string(tag.Evidence.AppendJSON(nil)),
+			fmt.Sprintf("%s v%d", tag.RuleID, tag.RuleVersion), orText(tag.DeckyID, ""), orText(tag.AttackerUUID, ""), api.Excerpt(tag.Evidence, 200),
 		})
 	}
 	return t

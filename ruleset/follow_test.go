@@ -348,6 +348,27 @@ func TestReload_keepsTheRulesIfTheyCannotBeUsed(t *testing.T) {
 	}
 }
 
+func TestLoaded_countsRulesAndFaults(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "a.yml", text("A", "alpha", 1)+text("B", "beta", 1))
+	var counts []int
+	live, err := ruleset.New(ruleset.Options{
+		Sources: dirSource(dir), Build: asIs, Loaded: func(working, faults int) { counts = append(counts, working, faults) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "a.yml", "{")
+	write(t, dir, "b.yml", text("C", "gamma", 1))
+	if err := live.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{2, 0, 3, 1}; !slices.Equal(counts, want) {
+		t.Errorf("told %v, want %v", counts, want)
+	}
+}
+
 // patchy is a bus that refuses every other message for a while and one for good.
 type patchy struct {
 	bulletin

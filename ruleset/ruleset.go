@@ -58,6 +58,10 @@ type Options struct {
 	// came to lie below the floor.
 	Suppressed func(ruleID, technique, reason string)
 
+	// Loaded, if set, is told of every set that comes into use: how many of its
+	// rules work, and how many faults the files have.
+	Loaded func(working, faults int)
+
 	Log *zap.Logger // nil: none
 }
 
@@ -180,6 +184,9 @@ func (l *Live) load(force bool) error {
 	l.current.Store(&generation{built, set})
 	l.stale = false
 	l.report(problems)
+	if l.o.Loaded != nil {
+		l.o.Loaded(len(inUse(set.Rules())), len(problems))
+	}
 	if before == nil {
 		return nil
 	}

@@ -89,6 +89,9 @@ func (s *signs) add() {
 		return
 	}
 	for _, root := range s.dirs {
+		if target, err := filepath.EvalSymlinks(root); err == nil {
+			root = target // a walk does not follow it
+		}
 		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error { // unreadable ones are the library's to report
 			switch {
 			case err != nil || !d.IsDir():

@@ -94,6 +94,7 @@ func (l *live) loadRules(sources []ruleset.Source, publisher *bus.Publisher, met
 		States:     l.db,
 		Notifier:   publisher,
 		Suppressed: func(ruleID, technique, reason string) { l.worker.Suppress(ruleID, technique, reason) },
+		Loaded:     l.metrics.loaded,
 		Log:        log.Named("rules"),
 	})
 	return err

@@ -12,6 +12,8 @@ import (
 type metrics struct {
 	reloads    *prometheus.CounterVec // by what and outcome: ok, failed
 	lastReload *prometheus.GaugeVec   // by what: when it last succeeded, in seconds since 1970
+	rules      prometheus.Gauge       // that work
+	ruleFaults prometheus.Gauge       // in their files
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -23,14 +25,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ttp_reload_success_timestamp_seconds", Help: "When the last reload that succeeded did.",
 		}, []string{"what"}),
 	}
+	m.rules = prometheus.NewGauge(prometheus.GaugeOpts{Name: "ttp_rules", Help: "Rules that work."})
+	m.ruleFaults = prometheus.NewGauge(prometheus.GaugeOpts{Name: "ttp_rule_faults", Help: "Faults in rule files; see the log or rules lint."})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "ttp_build_info", Help: "Always 1; its labels say what runs.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision(), "go": runtime.Version()},
 	})
 	build.Set(1)
-	reg.MustRegister(m.reloads, m.lastReload, build,
+	reg.MustRegister(m.reloads, m.lastReload, m.rules, m.ruleFaults, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+func (m *metrics) loaded(rules, faults int) {
+	m.rules.Set(float64(rules))
+	m.ruleFaults.Set(float64(faults))
 }
 
 func (m *metrics) reloaded(what string, err error) {

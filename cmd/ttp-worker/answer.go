@@ -45,6 +45,17 @@ func hostPort(addr string) error {
 	return nil
 }
 
+// loopbackOnly refuses an address that others can reach.
+func loopbackOnly(addr string) error {
+	if err := hostPort(addr); err != nil || addr == "" {
+		return err
+	}
+	if !onLoopback(addr) {
+		return errors.New("only a loopback address, nobody has to log in there")
+	}
+	return nil
+}
+
 func onLoopback(addr string) bool {
 	host, _, _ := net.SplitHostPort(addr) // checked with the options
 	ip := net.ParseIP(host)

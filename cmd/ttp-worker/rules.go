@@ -5,10 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -61,7 +60,7 @@ func newRulesList() *cobra.Command {
 		if o.json {
 			return writeJSON(cmd.OutOrStdout(), cards)
 		}
-		return writeList(cmd.OutOrStdout(), cards)
+		return listTable(cards).write(cmd.OutOrStdout(), terminalWidth(cmd.OutOrStdout()))
 	})
 	o.flags(s)
 	return cmd
@@ -212,12 +211,11 @@ func (c *card) condition() string {
 	if c.State != nil && c.State.State != ttp.RuleEnabled {
 		return c.State.text
 	}
-	return shown(c.Reason)
+	return c.Reason
 }
 
-func writeList(out io.Writer, cards []card) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "RULE\tVERSION\tSTATUS\tTITLE\tNOTE")
+func listTable(cards []card) *table {
+	t := &table{head: []string{"RULE", "VERSION", "STATUS", "TITLE", "NOTE"}}
 	for _, c := range cards {
 		note := c.condition()
 		if c.ID == "" {
@@ -227,18 +225,17 @@ func writeList(out io.Writer, cards []card) error {
 		if c.State != nil && c.State.State != ttp.RuleEnabled && status == string(rule.Loaded) {
 			status = c.State.State
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", shown(c.ID), c.Version, status, short(shown(c.Title), 60), note)
+		t.rows = append(t.rows, []string{c.ID, strconv.Itoa(c.Version), status, short(c.Title, 60), note})
 	}
-	return w.Flush()
+	return t
 }
 
 // write writes the card as text.
 func (c *card) write(out io.Writer) {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	line := func(name string, values ...string) {
 		for _, v := range values {
 			if v != "" {
-				fmt.Fprintf(w, "%s\t%s\n", name, shown(v))
+				fmt.Fprintf(out, "%-15s  %s\n", name, visible(v))
 				name = ""
 			}
 		}
@@ -264,19 +261,8 @@ func (c *card) write(out io.Writer) {
 	line("references", c.References...)
 	line("false positives", c.FalsePositives...)
 	line("ATT&CK", c.AttackRelease)
-	_ = w.Flush() // a terminal that is gone reads nothing anyway
 }
 
 func describeEmit(e cardEmit) string {
 	return fmt.Sprintf("%s %s, confidence %v", e.Tactic, cmp.Or(e.SubTechnique, e.Technique), e.Confidence)
-}
-
-// shown is a text that others wrote, without what would steer a terminal.
-func shown(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '·'
-		}
-		return r
-	}, s)
 }

@@ -65,7 +65,7 @@ func writeRemarks(out io.Writer, list []rule.Remark, least rule.Severity, asJSON
 		}
 	} else {
 		for _, r := range remarks {
-			fmt.Fprintln(out, shown(r.text()))
+			fmt.Fprintln(out, visible(r.text()))
 		}
 	}
 	if len(remarks) > 0 {
@@ -130,7 +130,7 @@ func testRules(out io.Writer, set *rule.Set, problems []rule.Problem, asJSON boo
 		}
 	} else {
 		for _, p := range problems {
-			fmt.Fprintln(out, "refused:", shown(p.Error()))
+			fmt.Fprintln(out, "refused:", visible(p.Error()))
 		}
 		for i := range failures {
 			writeFailure(out, set, &failures[i])
@@ -159,16 +159,16 @@ func newTestReport(set *rule.Set, problems []rule.Problem, failures []rule.Failu
 
 // writeFailure writes what was wanted and what came, and how it came to that.
 func writeFailure(out io.Writer, set *rule.Set, f *rule.Failure) {
-	fmt.Fprintf(out, "FAIL %s  %s:%d\n", shown(f.Rule), shown(f.File), f.Line)
-	fmt.Fprintf(out, "    input:  %s\n", short(shown(f.Input), 400))
-	fmt.Fprintf(out, "  - want:   %s\n", shown(f.Want))
-	fmt.Fprintf(out, "  + got:    %s\n", shown(f.Got))
+	fmt.Fprintf(out, "FAIL %s  %s:%d\n", visible(f.Rule), visible(f.File), f.Line)
+	fmt.Fprintf(out, "    input:  %s\n", short(visible(f.Input), 400))
+	fmt.Fprintf(out, "  - want:   %s\n", visible(f.Want))
+	fmt.Fprintf(out, "  + got:    %s\n", visible(f.Got))
 	for _, e := range set.Explain(&f.Event) {
 		if e.Rule.ID != f.Rule {
 			continue
 		}
 		if e.Record != "" {
-			fmt.Fprintf(out, "    in:     %s\n", short(shown(e.Record), 160))
+			fmt.Fprintf(out, "    in:     %s\n", short(visible(e.Record), 160))
 		}
 		writeTrace(out, &e.Trace, e.Matched, 2)
 	}

@@ -55,14 +55,14 @@ func writeCoverage(out, complaints io.Writer, name string, set *rule.Set) error 
 		for _, e := range info.Emits {
 			scores = append(scores, navigator.Score{
 				Technique: cmp.Or(e.SubTechnique, e.Technique), Tactic: e.Tactic, Score: 1,
-				Comment: fmt.Sprintf("%s (%v) %s", info.ID, e.Confidence, shown(info.Title)),
+				Comment: fmt.Sprintf("%s (%v) %s", info.ID, e.Confidence, visible(info.Title)),
 			})
 		}
 	}
 	head := navigator.Head{Name: name, Description: fmt.Sprintf("What %d rules can see; the score is how many report the technique.", rules), Colors: green}
 	layers, unplaced := navigator.Layers(head, scores)
 	if len(unplaced) > 0 {
-		fmt.Fprintf(complaints, "ttp-worker: warning: not in ATT&CK any more: %s\n", shown(strings.Join(unplaced, ", ")))
+		fmt.Fprintf(complaints, "ttp-worker: warning: not in ATT&CK any more: %s\n", visible(strings.Join(unplaced, ", ")))
 	}
 	return navigator.Write(out, layers)
 }

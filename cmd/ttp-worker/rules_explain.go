@@ -105,7 +105,7 @@ func (o *explainOptions) write(out io.Writer, kind ttp.Kind, list []rule.Explana
 	slices.SortStableFunc(near, func(a, b rule.Explanation) int { return b.Near - a.Near })
 	near = near[:min(len(near), max(o.closest, len(o.rid)))]
 	if len(list) == 0 {
-		fmt.Fprintf(out, "No rule of the engine looks at events of kind %s.\n", shown(string(kind)))
+		fmt.Fprintf(out, "No rule of the engine looks at events of kind %s.\n", visible(string(kind)))
 	}
 	for i := range matched {
 		writeExplanation(out, &matched[i], "MATCH")
@@ -139,14 +139,14 @@ func writeFindings(out io.Writer, tags []ttp.Finding, only string) {
 		if f.Confidence < ttp.MinConfidence {
 			fate = fmt.Sprintf(", dropped: below the floor of %v", ttp.MinConfidence)
 		}
-		fmt.Fprintf(out, "tag: %s %s by %s, confidence %v%s\n", f.Tactic, cmp.Or(f.SubTechnique, f.Technique), shown(f.RuleID), f.Confidence, fate)
+		fmt.Fprintf(out, "tag: %s %s by %s, confidence %v%s\n", f.Tactic, cmp.Or(f.SubTechnique, f.Technique), visible(f.RuleID), f.Confidence, fate)
 	}
 }
 
 func writeExplanation(out io.Writer, e *rule.Explanation, word string) {
-	fmt.Fprintf(out, "%s %s  %s\n", word, shown(e.Rule.ID), shown(e.Rule.Title))
+	fmt.Fprintf(out, "%s %s  %s\n", word, visible(e.Rule.ID), visible(e.Rule.Title))
 	if e.Record != "" {
-		fmt.Fprintf(out, "    in the simple command: %s\n", short(shown(e.Record), 160))
+		fmt.Fprintf(out, "    in the simple command: %s\n", short(visible(e.Record), 160))
 	}
 }
 
@@ -154,10 +154,10 @@ func writeExplanation(out io.Writer, e *rule.Explanation, word string) {
 func writeMissing(out io.Writer, e *rule.Explanation) {
 	for _, t := range e.Trace.Missing() {
 		if t.Asked == "not" {
-			fmt.Fprintf(out, "  - it must not be: %s\n", short(shown(truth(&t)), 200))
+			fmt.Fprintf(out, "  - it must not be: %s\n", short(visible(truth(&t)), 200))
 			continue
 		}
-		fmt.Fprintf(out, "  - missing: %s%s\n", short(shown(t.Asked+" "+t.Wanted), 200), saw(&t))
+		fmt.Fprintf(out, "  - missing: %s%s\n", short(visible(t.Asked+" "+t.Wanted), 200), saw(&t))
 	}
 }
 
@@ -181,7 +181,7 @@ func saw(t *rule.Trace) string {
 	if t.Saw == nil {
 		return "   (there is none)"
 	}
-	return "   saw " + short(shown(strings.Join(t.Saw, " | ")), 120)
+	return "   saw " + short(visible(strings.Join(t.Saw, " | ")), 120)
 }
 
 // writeTrace writes a part of a condition, true ones with a plus. If the whole
@@ -193,13 +193,13 @@ func writeTrace(out io.Writer, t *rule.Trace, decided bool, depth int) {
 	}
 	fmt.Fprintf(out, "%s%s ", strings.Repeat("  ", depth), sign)
 	if t.Selection != "" {
-		fmt.Fprintf(out, "%s: ", shown(t.Selection))
+		fmt.Fprintf(out, "%s: ", visible(t.Selection))
 	}
 	if words, first := sameTests(t); first != nil && (!t.Holds || !decided) {
-		fmt.Fprintf(out, "%s any of %s%s\n", shown(first.Asked), short(shown(words), 160), saw(first))
+		fmt.Fprintf(out, "%s any of %s%s\n", visible(first.Asked), short(visible(words), 160), saw(first))
 		return
 	}
-	fmt.Fprintf(out, "%s", strings.TrimSpace(short(shown(t.Asked+" "+t.Wanted), 240)))
+	fmt.Fprintf(out, "%s", strings.TrimSpace(short(visible(t.Asked+" "+t.Wanted), 240)))
 	if len(t.Parts) == 0 {
 		fmt.Fprint(out, saw(t))
 	}

@@ -151,7 +151,7 @@ func (o *stateOptions) set(ctx context.Context, s ttp.RuleState, out, complaints
 	if o.json {
 		return writeJSON(out, stateJSON(s))
 	}
-	_, err = fmt.Fprintf(out, "%s is %s\n", shown(s.RuleID), describeState(s))
+	_, err = fmt.Fprintf(out, "%s is %s\n", visible(s.RuleID), visible(describeState(s)))
 	return err
 }
 
@@ -181,10 +181,10 @@ func describeState(s ttp.RuleState) string {
 		text += " until " + s.Until.Format(time.RFC3339)
 	}
 	if s.SetBy != "" {
-		text += ", by " + shown(s.SetBy)
+		text += ", by " + s.SetBy
 	}
 	if s.Reason != "" {
-		text += ": " + shown(s.Reason)
+		text += ": " + s.Reason
 	}
 	return text
 }

@@ -150,7 +150,7 @@ func TestRules_explain(t *testing.T) {
 		"sudo alpha x":         "MATCH ALPHA  Alpha used\n    in the simple command: alpha x\n",
 		"alpha --help":         "close ALPHA  Alpha used\n    in the simple command: alpha --help\n  - it must not be: help\n",
 		"beta":                 "0 of 1 rules match, 1 more found nothing",
-		"alpha \x1b[31mx":      "alpha ·[31mx",
+		"alpha \x1b[31mx":      `alpha \x1b[31mx`,
 		`{"command_text":"x"}`: "0 of 1 rules match",
 	} {
 		if out := mustRules(t, "explain", "--rules", dir, line); !strings.Contains(out, want) {

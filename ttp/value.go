@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -130,6 +131,27 @@ func (v Value) Bool() (value, ok bool) {
 		return false, true
 	}
 	return false, false
+}
+
+// Time returns v as a point in time, in UTC: epoch seconds, or a string with a
+// date and a time. One without a zone is UTC.
+func (v Value) Time() (time.Time, bool) {
+	if seconds, ok := v.Float(); ok {
+		if seconds <= 0 || seconds >= 1e11 {
+			return time.Time{}, false
+		}
+		return time.UnixMicro(int64(seconds * 1e6)).UTC(), true
+	}
+	text, _ := v.Text()
+	if len(text) > len(time.DateOnly) && (text[len(time.DateOnly)] == ' ' || text[len(time.DateOnly)] == 't') {
+		text = text[:len(time.DateOnly)] + "T" + text[len(time.DateOnly)+1:]
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at.UTC(), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // List returns the elements of the array that v is, or that the string v

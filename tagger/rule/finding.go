@@ -15,10 +15,7 @@ const maxEvidence = 4096
 // tag looks at one event.
 func (m *matcher) tag(ev *ttp.Event) ([]ttp.Finding, error) {
 	s := m.scratch.Get().(*scratch)
-	defer func() {
-		s.idle()
-		m.scratch.Put(s)
-	}()
+	defer m.put(s)
 	s.recall(ev)
 	var err error
 	if s.err != nil {

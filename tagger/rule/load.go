@@ -124,11 +124,11 @@ func (f *File) document(doc *yaml.Node) {
 	switch {
 	case has(values, "rule_id") || has(values, "match"):
 		err = readDECNET(d, root, values)
-	case has(values, "detection") || has(values, "logsource"):
+	case has(values, "detection") || has(values, "logsource") || has(values, "correlation"):
 		err = readSigma(d, root)
-	case has(values, "correlation") || has(values, "filter"):
-		d.Format, d.ID, d.Title = Sigma, strings.Join(scalars(member(root, "id")), ""), strings.Join(scalars(member(root, "title")), "")
-		d.Status, d.Reason = NotApplicable, "correlations and filters are not supported"
+	case has(values, "filter"):
+		d.header(root)
+		d.Status, d.Reason = NotApplicable, "filters of other rules are not supported"
 	default:
 		err = errors.New("neither a DECNET rule (rule_id, match) nor a Sigma rule (detection, logsource)")
 	}

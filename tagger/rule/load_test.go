@@ -84,6 +84,16 @@ func TestFaultyRulesAreRefusedWithFileRuleAndField(t *testing.T) {
 		"a pattern of nothing": {sigmaRule("{s: {a: b}, condition: '1 of x*'}"), `no selection matches "x*"`},
 		"too many of them":     {sigmaRule("{s: {a: b}, condition: '2 of them'}"), `"2" of 1 selections`},
 		"deep nesting":         {sigmaRule("{s: {a: b}, condition: '" + strings.Repeat("not ", 100) + "s'}"), "levels deep"},
+		"a phase":              {with("phase", "session_end"), "a rule about kind command is not judged at the end of a session"},
+		"a correlation's type": {correlationOf("{type: event_sum, rules: [x]}"), "correlation.type: unknown type"},
+		"no count":             {correlationOf("{type: event_count, rules: [x]}"), "a count wants one of gt, gte"},
+		"a count too many":     {correlationOf("{type: temporal, rules: [x], condition: {gte: 1}}"), "type temporal takes none"},
+		"no field":             {correlationOf("{type: value_count, rules: [x], condition: {gte: 1}}"), "field belongs to value_count"},
+		"a timespan":           {correlationOf("{type: temporal, rules: [x], timespan: 5x}"), `timespan: "5x" is not a number with one of`},
+		"a condition's key":    {correlationOf("{type: event_count, rules: [x], condition: {gt: 1, gtee: 2}}"), `unknown key "gtee", did you mean "gte"?`},
+		"a correlation's key":  {correlationOf("{type: temporal, rule: [x]}"), `unknown key "rule", did you mean "rules"?`},
+		"a part's category":    {correlationOf("{type: temporal, rules: [x]}") + "detection: {x: {category: email, a: b}}\n", `a session has no events of category "email"`},
+		"parts and condition":  {correlationOf("{type: temporal, rules: [x]}") + "detection: {x: {a: b}, condition: x}\n", "stands under correlation"},
 		"DECNET: no pattern":   {decnet("{kind: regex}", okEmit), "rule X1: match.pattern: it is missing"},
 		"DECNET: bad pattern":  {decnet("{pattern: '('}", okEmit), "rule X1: match.pattern: pattern: "},
 		"DECNET: tactic":       {decnet("{pattern: x}", "{tactic: discovery, technique_id: T1083, confidence: 1}"), `emits: "discovery" is no tactic id`},
@@ -108,21 +118,28 @@ func TestFaultyRulesAreRefusedWithFileRuleAndField(t *testing.T) {
 	}
 }
 
+// correlationOf returns a rule that is a correlation.
+func correlationOf(c string) string {
+	return "title: x\ntags: [attack.t1110]\nid: X1\ncorrelation: " + c + "\n"
+}
+
 func TestRulesThatDoNotApplyAreListedWithAReason(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, want string }{
-		"deprecated":      {with("status", "deprecated"), "deprecated: its status is deprecated"},
-		"another system":  {with("logsource", "{category: process_creation, product: windows}"), "not applicable: no events of logsource category process_creation, product windows"},
-		"no technique":    {with("tags", "[attack.execution]"), "not applicable: no tag names a technique, so it has nothing to say"},
-		"a whole session": {with("phase", "session_end"), "not applicable: rules over a whole session are not evaluated yet"},
-		"auditd paths":    {with("logsource", "{product: linux, service: auditd}", "detection", "{s: {type: PATH}, condition: s}"), "not applicable: of auditd only EXECVE records can be told from commands"},
-		"auditd fields":   {with("logsource", "{product: linux, service: auditd}", "detection", "{s: {type: EXECVE, exe: x}, condition: s}"), `not applicable: auditd field "exe" cannot be told from commands`},
-		"a correlation":   {"{id: X1, correlation: {type: event_count}}", "not applicable: correlations and filters are not supported"},
-		"nothing to emit": {"{rule_id: X1, rule_version: 1, applies_to: [command], match: {pattern: x}, emits: []}", "not applicable: it emits nothing"},
-		"a rule of ours":  {with(), "loaded: "},
-		"a kind by name":  {with("logsource", "{category: hassh}"), "loaded: "},
-		"a proxy":         {with("logsource", "{category: proxy}"), "loaded: "},
-		"auditd execve":   {with("logsource", "{product: linux, service: auditd}", "detection", "{s: {type: EXECVE, a0: x}, condition: s}"), "loaded: "},
+		"deprecated":               {with("status", "deprecated"), "deprecated: its status is deprecated"},
+		"another system":           {with("logsource", "{category: process_creation, product: windows}"), "not applicable: no events of logsource category process_creation, product windows"},
+		"no technique":             {with("tags", "[attack.execution]"), "not applicable: no tag names a technique, so it has nothing to say"},
+		"auditd paths":             {with("logsource", "{product: linux, service: auditd}", "detection", "{s: {type: PATH}, condition: s}"), "not applicable: of auditd only EXECVE records can be told from commands"},
+		"auditd fields":            {with("logsource", "{product: linux, service: auditd}", "detection", "{s: {type: EXECVE, exe: x}, condition: s}"), `not applicable: auditd field "exe" cannot be told from commands`},
+		"a filter":                 {"{id: X1, filter: {rules: [x]}}", "not applicable: filters of other rules are not supported"},
+		"a sum":                    {correlationOf("{type: value_sum, rules: [x], condition: {field: a, gte: 1}}"), "not applicable: correlations of type value_sum are not evaluated"},
+		"a rule that is not there": {correlationOf("{type: temporal, rules: [x]}"), `not applicable: there is no rule "x", which it needs`},
+		"a session":                {with("logsource", "{category: session}", "phase", "session_end"), "loaded: "},
+		"nothing to emit":          {"{rule_id: X1, rule_version: 1, applies_to: [command], match: {pattern: x}, emits: []}", "not applicable: it emits nothing"},
+		"a rule of ours":           {with(), "loaded: "},
+		"a kind by name":           {with("logsource", "{category: hassh}"), "loaded: "},
+		"a proxy":                  {with("logsource", "{category: proxy}"), "loaded: "},
+		"auditd execve":            {with("logsource", "{product: linux, service: auditd}", "detection", "{s: {type: EXECVE, a0: x}, condition: s}"), "loaded: "},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()

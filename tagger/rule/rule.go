@@ -16,6 +16,7 @@ package rule
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -156,11 +157,16 @@ type definition struct {
 	keys   []string           // at its top level, in no order
 	tags   []string           // as written
 	tests  []example
+
+	name        string // of a Sigma rule, by which correlations may call it
+	correlation *correlation
+	parts       []*definition // that the correlation is about, and that are no rules of their own
 }
 
 // Set is rules, compiled. It is safe for concurrent use.
 type Set struct {
 	matchers map[ttp.Kind]*matcher
+	sessions *sessions // nil: no rules over them
 	infos    []Info
 	tests    []suite
 }
@@ -195,20 +201,27 @@ func Compile(o Options, files ...*File) (*Set, []Problem) {
 
 func newSet(o Options, rules []*definition) *Set {
 	s := &Set{matchers: make(map[ttp.Kind]*matcher)}
+	sessions, unanswered := newSessions(o, rules)
+	s.sessions = sessions
 	byKind := make(map[ttp.Kind][]*definition)
 	for _, r := range rules {
-		if r.Status == Loaded {
-			for kind := range r.detect {
-				byKind[kind] = append(byKind[kind], r)
-			}
-			s.tests = append(s.tests, suite{r.ID, r.File, r.Kinds[0], r.tests})
+		if _, ok := unanswered[r]; ok || r.Status != Loaded {
+			continue
 		}
+		for kind := range r.detect {
+			byKind[kind] = append(byKind[kind], r)
+		}
+		s.tests = append(s.tests, suite{r.ID, r.File, r.Kinds[0], r.tests})
 	}
 	for kind, list := range byKind {
 		s.matchers[kind] = newMatcher(o, kind, list)
 	}
 	for _, r := range rules {
-		s.infos = append(s.infos, r.Info)
+		info := r.Info
+		if reason, ok := unanswered[r]; ok {
+			info.Status, info.Reason = NotApplicable, reason
+		}
+		s.infos = append(s.infos, info)
 	}
 	return s
 }
@@ -218,11 +231,18 @@ func newSet(o Options, rules []*definition) *Set {
 // and permanent: it would take as long the next time. The other rules' findings
 // stand beside it.
 func (s *Set) Tag(_ context.Context, ev *ttp.Event) ([]ttp.Finding, error) {
-	m := s.matchers[ev.Kind]
-	if m == nil {
-		return nil, nil
+	var findings []ttp.Finding
+	var err error
+	if m := s.matchers[ev.Kind]; m != nil {
+		findings, err = m.tag(ev)
 	}
-	return m.tag(ev)
+	if ev.Kind != ttp.Session || s.sessions == nil {
+		return findings, err
+	}
+	more, moreErr := s.sessions.tag(ev)
+	findings = append(findings, more...)
+	slices.SortStableFunc(findings, func(a, b ttp.Finding) int { return cmp.Compare(a.RuleID, b.RuleID) })
+	return findings, errors.Join(err, moreErr)
 }
 
 // Kinds returns the kinds that any loaded rule looks at, sorted.
@@ -230,6 +250,9 @@ func (s *Set) Kinds() []ttp.Kind {
 	kinds := make([]ttp.Kind, 0, len(s.matchers))
 	for kind := range s.matchers {
 		kinds = append(kinds, kind)
+	}
+	if s.sessions != nil && s.matchers[ttp.Session] == nil {
+		kinds = append(kinds, ttp.Session)
 	}
 	slices.Sort(kinds)
 	return kinds

@@ -44,6 +44,11 @@ type scratch struct {
 	key    []byte
 	shown  []shown
 
+	// visit, if set, is told of every record that a rule matches in place of
+	// there being a hit for the first. Record 0 is the event itself.
+	visit  func(rule int32, record int)
+	number int // of the record
+
 	budget    int   // bytes that may still be searched
 	undecided bool  // the clause being looked at needed more
 	err       error // the first search that gave up
@@ -97,7 +102,10 @@ func (s *scratch) idle() {
 
 // look finds the rules that match the event, sorted.
 func (s *scratch) look(ev *ttp.Event) {
-	s.hits, s.err, s.budget = s.hits[:0], nil, maxSearch
+	s.hits, s.err, s.number = s.hits[:0], nil, -1
+	if s.visit == nil {
+		s.budget = maxSearch
+	}
 	s.ev = event{payload: ev.Payload, images: s.images}
 	if s.kind == ttp.Command {
 		s.ev.line = ev.Payload.Text(lineMembers...)
@@ -126,6 +134,10 @@ func (s *scratch) look(ev *ttp.Event) {
 // command.
 func (s *scratch) lookAt(c *shell.Command) {
 	s.ev.simple = c
+	s.number++
+	if s.visit != nil {
+		clear(s.matched)
+	}
 	s.clock++
 	s.record = s.clock
 	copy(s.candidates, s.shared)
@@ -146,7 +158,7 @@ func (s *scratch) lookAt(c *shell.Command) {
 			if !s.isNews(clause) || !s.matches(clause) {
 				continue
 			}
-			if c != nil && match == "" {
+			if c != nil && match == "" && s.visit == nil {
 				match = ttp.Quote(cutText(c.Text))
 			}
 			s.add(clause, match)
@@ -170,6 +182,10 @@ func (s *scratch) add(c *clause, match ttp.Value) {
 	for _, i := range c.rules {
 		if !s.matched.has(i) {
 			s.matched.add(i)
+			if s.visit != nil {
+				s.visit(i, s.number)
+				continue
+			}
 			s.hits = append(s.hits, hit{i, match})
 		}
 	}

@@ -21,7 +21,7 @@ var ownKeys = []string{"version", "attack_release", "emit", "evidence", "phase",
 var sigmaKeys = []string{
 	"title", "id", "name", "related", "taxonomy", "status", "description", "license", "author", "references",
 	"date", "modified", "logsource", "detection", "fields", "falsepositives", "level", "tags", "scope",
-	"custom_attributes", "simulation", "regression_tests_path",
+	"custom_attributes", "simulation", "regression_tests_path", "correlation", "generate",
 }
 
 // readSigma reads a Sigma rule or one of our own, which is Sigma with more keys.
@@ -30,14 +30,16 @@ func readSigma(d *definition, root *yaml.Node) error {
 	if err := d.checkKeys(root); err != nil {
 		return err
 	}
+	if member(root, "correlation") != nil {
+		return readCorrelation(d, root)
+	}
 	if err := d.checkID(); err != nil {
 		return err
 	}
 	if err := d.own(root); err != nil {
 		return err
 	}
-	if status := first(root, "status"); status == "deprecated" || status == "unsupported" {
-		d.Status, d.Reason = Deprecated, "its status is "+status
+	if d.isRetired(root) {
 		return nil
 	}
 	source, err := readLogsource(member(root, "logsource"))
@@ -50,17 +52,31 @@ func readSigma(d *definition, root *yaml.Node) error {
 		return nil
 	}
 	d.Kinds = []ttp.Kind{kind}
-	if err := d.sigmaEmits(root); err != nil || d.Status != Loaded {
+	if err := d.sigmaEmits(root); err != nil {
 		return err
+	}
+	if d.Status != Loaded {
+		_ = d.sigmaDetection(root, source) // a correlation may ask for it all the same
+		return nil
 	}
 	if err := d.sigmaDetection(root, source); err != nil || d.Status != Loaded {
 		return err
 	}
-	if d.Phase == sessionEnd {
-		d.Status, d.Reason = NotApplicable, "rules over a whole session are not evaluated yet"
+	if d.Phase == sessionEnd && kind != ttp.Session {
+		return faultf("phase", "a rule about kind %s is not judged at the end of a session", kind)
 	}
 	d.tests, err = readExamples(root, kind)
 	return err
+}
+
+// isRetired marks a rule that its author does not want to be used.
+func (d *definition) isRetired(root *yaml.Node) bool {
+	status := first(root, "status")
+	if status != "deprecated" && status != "unsupported" {
+		return false
+	}
+	d.Status, d.Reason = Deprecated, "its status is "+status
+	return true
 }
 
 // first returns a scalar member, or the first of a list, "" if there is none.
@@ -79,6 +95,7 @@ func (d *definition) header(root *yaml.Node) {
 		}
 	}
 	d.ID = first(root, "id")
+	d.name = first(root, "name")
 	d.Title = first(root, "title")
 	d.Description = strings.TrimSpace(first(root, "description"))
 	d.Level = strings.ToLower(first(root, "level"))

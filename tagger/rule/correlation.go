@@ -221,6 +221,31 @@ func (c *correlation) holds(n int) bool {
 	return !slices.ContainsFunc(c.limits, func(l limit) bool { return !l.holds(n) })
 }
 
+// String says what is asked of the parts.
+func (c *correlation) String() string {
+	var b strings.Builder
+	switch c.sort {
+	case temporal:
+		b.WriteString("all of")
+	case temporalOrdered:
+		b.WriteString("one after the other")
+	case eventCount:
+		b.WriteString("how often any of")
+	case valueCount:
+		b.WriteString("how many different " + c.field + " of any of")
+	}
+	for _, l := range c.limits {
+		fmt.Fprintf(&b, ", %s %d", l.compare, l.n)
+	}
+	if c.span > 0 {
+		b.WriteString(", within " + c.span.String())
+	}
+	if len(c.groupBy) > 0 {
+		b.WriteString(", with the same " + strings.Join(c.groupBy, ", "))
+	}
+	return b.String()
+}
+
 // parseSpan reads Sigma's timespan, such as 10m.
 func parseSpan(s string) (time.Duration, error) {
 	units := map[byte]time.Duration{

@@ -1,8 +1,10 @@
 package rule
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,14 +44,44 @@ const (
 // Explain evaluates every rule for the kind of ev in full, slowly, and says how
 // each came out. The order is that of the rule ids.
 func (s *Set) Explain(ev *ttp.Event) []Explanation {
-	m := s.matchers[ev.Kind]
-	if m == nil {
-		return nil
+	var list []Explanation
+	if m := s.matchers[ev.Kind]; m != nil {
+		records := m.records(ev)
+		for _, r := range m.rules {
+			list = append(list, explain(r.definition, ev.Kind, records))
+		}
 	}
-	records := m.records(ev)
-	list := make([]Explanation, len(m.rules))
-	for i, r := range m.rules {
-		list[i] = explain(r.definition, ev.Kind, records)
+	if ev.Kind == ttp.Session && s.sessions != nil {
+		list = append(list, s.sessions.explain(ev)...)
+		slices.SortStableFunc(list, func(a, b Explanation) int { return cmp.Compare(a.Rule.ID, b.Rule.ID) })
+	}
+	return list
+}
+
+// explain says of each rule over a session which of its parts were seen.
+func (s *sessions) explain(ev *ttp.Event) []Explanation {
+	all, _ := s.sightings(ev) // what a search that gave up would have found is not seen
+	list := make([]Explanation, len(s.rules))
+	for i, r := range s.rules {
+		e := Explanation{Rule: r.Info, Matched: r.judge(all) != nil, Trace: Trace{Asked: r.correlation.String()}}
+		e.Trace.Holds = e.Matched
+		for _, a := range r.asked {
+			part := Trace{Selection: a.ID, Asked: "is seen"}
+			for _, seen := range all {
+				if seen.asked != a {
+					continue
+				}
+				part.Holds = true
+				if len(part.Saw) < maxSeen {
+					part.Saw = append(part.Saw, bounded(seen.text))
+				}
+			}
+			if part.Holds {
+				e.Near++
+			}
+			e.Trace.Parts = append(e.Trace.Parts, part)
+		}
+		list[i] = e
 	}
 	return list
 }

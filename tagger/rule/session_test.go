@@ -77,6 +77,12 @@ tags: [attack.t1083]
 detection: {ls: {program: ls}}
 correlation: {type: event_count, rules: [ls], condition: {eq: 2}}
 ---
+title: three lines, one of them twice asked for
+id: S9
+tags: [attack.t1083]
+detection: {one: {program: [du, df, w]}, two: {program: [du, df]}}
+correlation: {type: temporal_ordered, rules: [one, one, two]}
+---
 title: named
 name: base_rule
 id: 7f3c1b1e-0000-4000-8000-000000000001
@@ -134,6 +140,8 @@ func TestSessionRules(t *testing.T) {
 		"one user in two lists":       {`{"http_requests":[{"raw_url":"/../x","user":"a"}],"auth_attempts":` + list(auth(0, "a", "success")) + `}`, []string{"S7"}},
 		"two users in two lists":      {`{"http_requests":[{"raw_url":"/../x","user":"b"}],"auth_attempts":` + list(auth(0, "a", "success")) + `}`, nil},
 		"twice in a line":             {`{"commands":["ls; ls"]}`, []string{"S8"}},
+		"the same rule several times": {`{"commands":["ps","ps","du","w"]}`, nil},
+		"as often as it is named":     {`{"commands":["ps","du","w","df"]}`, []string{"S9"}},
 		"a rule by name":              {`{"commands":["cat /etc/passwd","cat /etc/passwd"]}`, []string{"of_another"}},
 		"a rule by name, two groups":  {`{"commands":["cat /etc/passwd","tac /etc/passwd"]}`, nil},
 		"a list inside a text":        {`{"commands":"[\"ls\",\"ls\"]"}`, []string{"S8"}},
@@ -199,5 +207,21 @@ func TestKindsOfSessionRules(t *testing.T) {
 	t.Parallel()
 	if got := mustLoad(t, sessionRules).Kinds(); !slices.Equal(got, []ttp.Kind{ttp.Session}) {
 		t.Errorf("kinds %q", got)
+	}
+}
+
+func TestExplainSaysWhatASessionRuleSaw(t *testing.T) {
+	t.Parallel()
+	set := mustLoad(t, sessionRules)
+	ev := &ttp.Event{Kind: ttp.Session, Payload: payload(t, `{"commands":["wget x","./x"]}`)}
+	i := slices.IndexFunc(set.Rules(), func(r Info) bool { return r.ID == "S4" })
+	got := set.Explain(ev)[i-1] // the base rule is listed and has nothing to say
+	want := Trace{Asked: "one after the other, within 10m0s", Parts: []Trace{
+		{Selection: "download", Asked: "is seen", Saw: []string{"wget x"}, Holds: true},
+		{Selection: "mode", Asked: "is seen"},
+		{Selection: "run", Asked: "is seen", Saw: []string{"./x"}, Holds: true},
+	}}
+	if d := cmp.Diff(want, got.Trace); d != "" || got.Matched || got.Near != 2 || got.Rule.ID != "S4" {
+		t.Errorf("%s, matched %v, near %d\n%s", got.Rule.ID, got.Matched, got.Near, d)
 	}
 }

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -106,8 +107,13 @@ func (r *sessionRule) together(a, b time.Time) bool {
 }
 
 // inOrder returns sightings of all rules one after the other. For every rule
-// but the last it knows the chain up to it that began latest.
+// but the last it knows the chain up to it that began latest. What is seen of
+// several rules at once goes to the later rule first, to a chain that ended before.
 func (r *sessionRule) inOrder(list []sighting) []sighting {
+	list = slices.SortedStableFunc(slices.Values(list), func(a, b sighting) int {
+		return cmp.Or(cmp.Compare(a.entry, b.entry), cmp.Compare(a.record, b.record),
+			cmp.Compare(slices.Index(r.asked, b.asked), slices.Index(r.asked, a.asked)))
+	})
 	chains := make([][]sighting, len(r.asked))
 	for _, s := range list {
 		for j := len(r.asked) - 1; j >= 0; j-- {

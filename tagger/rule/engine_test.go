@@ -61,9 +61,14 @@ func splitter() func(string) []shell.Command { return split }
 func FuzzEngineAgreesWithOracle(f *testing.F) {
 	rules := definitions(f)
 	slices.SortStableFunc(rules, func(a, b *definition) int { return strings.Compare(a.ID, b.ID) })
-	sets := map[string]*Set{
-		"":      newSet(Options{Expand: splitter}, rules),
-		" memo": newSet(Options{Expand: splitter, Memo: 64}, rules),
+	sets := []struct {
+		name   string
+		set    *Set
+		expand func(string) []shell.Command
+	}{
+		{"split", newSet(Options{Expand: splitter}, rules), split},
+		{"split, memo", newSet(Options{Expand: splitter, Memo: 64}, rules), split},
+		{"shell", newSet(Options{Expand: shell.Expander}, rules), shell.Expander()},
 	}
 	for _, line := range corpus(f) {
 		f.Add(line, "root", "/../../x")
@@ -86,15 +91,15 @@ func FuzzEngineAgreesWithOracle(f *testing.F) {
 			{Name: "service", Value: ttp.Quote(line)},
 		}}
 		for _, ev.Kind = range kinds {
-			want := oracle(rules, split, &ev)
-			for name, set := range sets {
+			for _, s := range sets {
+				want := oracle(rules, s.expand, &ev)
 				for range 2 {
-					findings, err := set.Tag(t.Context(), &ev)
+					findings, err := s.set.Tag(t.Context(), &ev)
 					if err != nil {
 						t.Fatal(err)
 					}
 					if d := cmp.Diff(want, ruleIDs(findings)); d != "" {
-						t.Fatalf("%s%s: %q %q %q (-oracle +engine):\n%s", ev.Kind, name, line, user, url, d)
+						t.Fatalf("%s, %s: %q %q %q (-oracle +engine):\n%s", ev.Kind, s.name, line, user, url, d)
 					}
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -42,7 +43,20 @@ func ruleSources(dirs []string) ([]ruleset.Source, error) {
 }
 
 // ruleOptions say how rules are compiled.
-func ruleOptions() rule.Options { return rule.Options{Expand: shell.Expander, Memo: memoSize} }
+func ruleOptions() rule.Options {
+	return rule.Options{Expand: shell.Expander, Memo: memoSize, Lifters: builtinFiles}
+}
+
+// builtinFiles are the built-in rules, read once and only if somebody asks.
+var builtinFiles = sync.OnceValue(func() []*rule.File {
+	src := rule.Source{Name: "builtin", FS: builtin.FS}
+	names, _ := src.Files() // they are inside the program
+	files := make([]*rule.File, len(names))
+	for i, name := range names {
+		files[i] = src.Read(name, nil)
+	}
+	return files
+})
 
 // loadRules loads the rule sets that dirs name, once. Rules that are refused
 // are returned as problems, the others work.

@@ -35,6 +35,11 @@ type Options struct {
 	// it returned when it is called again.
 	Expand func() func(line string) []shell.Command
 
+	// Lifters returns rules for events that lifters have looked at, the built-in
+	// ones. A DECNET rule whose logic is in a lifter takes the detection of the
+	// one with its id; nil: such rules are only listed.
+	Lifters func() []*File
+
 	// Memo is how many different events each kind remembers the outcome of;
 	// 0 means none. Honeypots see the same lines over and over.
 	Memo int
@@ -76,7 +81,7 @@ type Info struct {
 	Description string
 
 	Status Status
-	Reason string // why it is not loaded, "" if it is
+	Reason string // why it is not loaded, or what of it is not used
 
 	File   string // source and path
 	Digest string // the same for the same definition, whatever its comments and layout
@@ -195,6 +200,9 @@ func Load(o Options, sources ...Source) (*Set, []Problem) {
 // the changed file need be read again.
 func Compile(o Options, files ...*File) (*Set, []Problem) {
 	rules, problems := unique(files)
+	if o.Lifters != nil {
+		rules = lifted(rules, o.Lifters())
+	}
 	slices.SortStableFunc(rules, func(a, b *definition) int { return cmp.Compare(a.ID, b.ID) })
 	return newSet(o, rules), problems
 }

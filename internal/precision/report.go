@@ -43,7 +43,7 @@ func (r *report) table(scores []*score) {
 	for _, sort := range slices.Sorted(maps.Keys(scores[0].attacks)) {
 		r.row("HTTP parameters: "+sort, scores, func(s *score) share { return *s.attacks[sort] })
 	}
-	for _, name := range []string{sureTests, sureLabels, sureParams} {
+	for _, name := range []string{sureLines, sureTests, sureLabels, sureParams} {
 		r.row(name, scores, func(s *score) share { return s.measured(name) })
 	}
 }

@@ -56,6 +56,7 @@ const (
 	ofOrdinary = "ordinary commands with a tag of 0.8 or more"
 	ofAttacks  = "HTTP parameters: attacks tagged"
 	ofNormal   = "HTTP parameters: ordinary ones tagged"
+	sureLines  = "tags of 0.85 or more: command lines of attacks, not ordinary ones"
 	sureLabels = "tags of 0.85 or more: statements with one of the label's tactic"
 	sureParams = "tags of 0.85 or more: parameters that are attacks"
 	sureTests  = "tags of 0.85 or more: Atomic lines with the test's technique or tactic"
@@ -81,8 +82,12 @@ func (s *score) tag(ctx context.Context, kind ttp.Kind, member, text string) ([]
 	return atLeast(ttp.MinConfidence, found), err
 }
 
-func (s *score) typed(ctx context.Context, line string) ([]ttp.Finding, error) {
-	return s.tag(ctx, ttp.Command, "command_text", line)
+func (s *score) typed(ctx context.Context, line string, byAttacker bool) ([]ttp.Finding, error) {
+	tags, err := s.tag(ctx, ttp.Command, "command_text", line)
+	if len(atLeast(sure, tags)) > 0 {
+		s.measures.count(sureLines, byAttacker)
+	}
+	return tags, err
 }
 
 func atLeast(confidence float64, tags []ttp.Finding) []ttp.Finding {
@@ -95,7 +100,7 @@ func (s *score) tests(ctx context.Context, c *corpora) error {
 	for _, lines := range grouped(c.tests) {
 		found := false
 		for _, line := range lines {
-			tags, err := s.typed(ctx, line.text)
+			tags, err := s.typed(ctx, line.text, true)
 			if err != nil {
 				return err
 			}
@@ -130,7 +135,7 @@ func (s *score) found(measure string, ok bool, text string) {
 
 func (s *score) statements(ctx context.Context, c *corpora) error {
 	for _, line := range c.statements {
-		tags, err := s.typed(ctx, line.text)
+		tags, err := s.typed(ctx, line.text, true)
 		if err != nil {
 			return err
 		}
@@ -186,7 +191,7 @@ func (s *score) agreement() (micro share, macro float64) {
 
 func (s *score) shells(ctx context.Context, c *corpora) error {
 	for _, line := range c.shells {
-		tags, err := s.typed(ctx, line.text)
+		tags, err := s.typed(ctx, line.text, true)
 		if err != nil {
 			return err
 		}
@@ -197,7 +202,7 @@ func (s *score) shells(ctx context.Context, c *corpora) error {
 
 func (s *score) ordinary(ctx context.Context, c *corpora) error {
 	for _, line := range c.ordinary {
-		tags, err := s.typed(ctx, line.text)
+		tags, err := s.typed(ctx, line.text, false)
 		if err != nil {
 			return err
 		}

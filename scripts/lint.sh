@@ -31,11 +31,6 @@ spelled() {
 check gofumpt formatted
 check 'go vet' go vet ./...
 check staticcheck .tools/staticcheck ./...
-# Programs that measure wait for what they start, and end it themselves.
-measuring='/internal/(bench|chaos|servers)(/|$)'
-mapfile -t product < <(go list ./... | grep -vE "$measuring")
-mapfile -t programs < <(go list ./... | grep -E "$measuring")
-check 'tools/lint' go vet -vettool="$PWD/.tools/lint" "${product[@]}"
-check 'tools/lint' go vet -vettool="$PWD/.tools/lint" -contextcheck=false "${programs[@]}"
+check 'tools/lint' go vet -vettool="$PWD/.tools/lint" ./...
 check misspell spelled
 exit "$failed"

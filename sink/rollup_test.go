@@ -46,8 +46,11 @@ func newWorld() *world {
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	techniques := []ttp.Finding{
-		{Technique: "T1083", Tactic: "TA0007"}, {Technique: "T1059", SubTechnique: "T1059.004", Tactic: "TA0002"},
-		{Technique: "T1059", Tactic: "TA0002"}, {Technique: "T1078", Tactic: "TA0001"}, {Technique: "T1078", Tactic: "TA0003"},
+		{Technique: "T1083", Tactic: "TA0007"},
+		{Technique: "T1059", SubTechnique: "T1059.004", Tactic: "TA0002"},
+		{Technique: "T1059", Tactic: "TA0002"},
+		{Technique: "T1078", Tactic: "TA0001"},
+		{Technique: "T1078", Tactic: "TA0003"},
 	}
 	for n := range 400 {
 		f := techniques[rng.IntN(len(techniques))]

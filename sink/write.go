@@ -240,7 +240,7 @@ func (w *writing) once(ctx context.Context, do func(*sql.Tx) error) error {
 	_ = tx.Rollback() // err says why; a connection that is gone rolls back by itself
 	if classify(err) == classReadOnly {
 		// The server was demoted. A new connection may find the new primary.
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) //nolint:contextcheck // it takes none
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
 	return err
 }

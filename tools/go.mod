@@ -10,7 +10,6 @@ tool (
 
 require (
 	github.com/jingyugao/rowserrcheck v1.1.1
-	github.com/kkHAIKE/contextcheck v1.1.6
 	github.com/polyfloyd/go-errorlint v1.8.0
 	github.com/ryanrolds/sqlclosecheck v0.6.0
 	golang.org/x/tools v0.51.0
@@ -19,12 +18,9 @@ require (
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
 	github.com/golangci/misspell v0.8.0 // indirect
-	github.com/gostaticanalysis/analysisutil v0.7.1 // indirect
-	github.com/gostaticanalysis/comment v1.5.0 // indirect
 	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
 	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
-	golang.org/x/tools/go/packages/packagestest v0.1.1-deprecated // indirect
 	honnef.co/go/tools v0.8.2 // indirect
 	mvdan.cc/gofumpt v0.12.0 // indirect
 )

@@ -123,7 +123,7 @@ func (d *doctor) bus(ctx context.Context, o *runOptions) {
 	}
 	options := o.busOptions()
 	options.Consumer = o.consumerOptions()
-	b, err := bus.Connect(options, zap.NewNop()) //nolint:contextcheck // it does not wait for the server
+	b, err := bus.Connect(options, zap.NewNop())
 	if err != nil {
 		d.report("nats", "", err, func(error) string { return "correct the options" })
 		return

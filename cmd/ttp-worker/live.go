@@ -50,7 +50,7 @@ func newLive(ctx context.Context, o *runOptions, log *zap.Logger) (l *live, err 
 	if err != nil {
 		return l, err
 	}
-	if err := l.connect(o, log); err != nil { //nolint:contextcheck // it does not wait for the servers
+	if err := l.connect(o, log); err != nil {
 		return l, err
 	}
 	counts, publisher := worker.NewMetrics(l.registry), l.bus.NewPublisher()
@@ -127,7 +127,7 @@ func (l *live) connect(o *runOptions, log *zap.Logger) (err error) {
 		options.Connection = bus.Connection{InProcess: l.server}
 	}
 	options.Consumer = o.consumerOptions()
-	l.bus, err = bus.Connect(options, log.Named("bus")) //nolint:contextcheck // it does not wait for the server
+	l.bus, err = bus.Connect(options, log.Named("bus"))
 	if err != nil {
 		return usageError{err}
 	}

@@ -29,7 +29,7 @@ may set up JetStream, so that the account of the worker need not.`,
 func (o *runOptions) provisionOnce(ctx context.Context) error {
 	options := o.busOptions()
 	options.Consumer = o.consumerOptions()
-	b, err := bus.Connect(options, newLog(zap.WarnLevel)) //nolint:contextcheck // it does not wait for the server
+	b, err := bus.Connect(options, newLog(zap.WarnLevel))
 	if err != nil {
 		return usageError{err}
 	}

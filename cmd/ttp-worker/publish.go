@@ -50,7 +50,7 @@ func newPublish() *cobra.Command {
 }
 
 func (o *runOptions) publish(ctx context.Context, in io.Reader, show string, out io.Writer) error {
-	b, err := bus.Connect(o.busOptions(), zap.NewNop()) //nolint:contextcheck // it does not wait for the server
+	b, err := bus.Connect(o.busOptions(), zap.NewNop())
 	if err != nil {
 		return usageError{err}
 	}

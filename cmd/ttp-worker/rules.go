@@ -176,7 +176,7 @@ func (o *catalogueOptions) states(ctx context.Context) (map[string]*cardState, e
 	if o.db == "" {
 		return nil, nil
 	}
-	db, err := openDB(o.db) //nolint:contextcheck // it does not connect
+	db, err := openDB(o.db)
 	if err != nil {
 		return nil, err
 	}

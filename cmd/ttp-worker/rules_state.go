@@ -140,7 +140,7 @@ func (o *stateOptions) set(ctx context.Context, s ttp.RuleState, out, complaints
 	if hint := set.Suggest(s.RuleID); hint != "" {
 		fmt.Fprintf(complaints, "ttp-worker: warning: %s\n", hint)
 	}
-	db, err := openDB(o.db) //nolint:contextcheck // it does not connect
+	db, err := openDB(o.db)
 	if err != nil {
 		return err
 	}

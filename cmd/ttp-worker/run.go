@@ -257,7 +257,7 @@ func (l *live) serve(ctx context.Context, o *answerOptions, log *zap.Logger) (st
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
 	ended := make(chan struct{}) // closed when serving ends
-	go func() {                  //nolint:contextcheck // requests outlive no context; stop ends them
+	go func() {
 		defer close(ended)
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the HTTP server ended", zap.Error(err))

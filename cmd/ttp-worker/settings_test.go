@@ -70,7 +70,7 @@ func TestSettings_complaints(t *testing.T) {
 		"unknown key of the file":       {file: "lnaes: 3", want: []string{`unknown key "lnaes" (did you mean lanes?)`}},
 		"a key like no other":           {file: "zzz: 3", want: []string{`unknown key "zzz"`}},
 		"a nested key":                  {file: "nats: {url: x}", want: []string{`unknown key "nats.url"`}},
-		"unknown variable":              {env: "TTP_UNKOWN_ATTACKER", want: []string{"unknown variable TTP_UNKOWN_ATTACKER (did you mean TTP_UNKNOWN_ATTACKER?)"}},
+		"unknown variable":              {env: "TTP_UNKNWN_ATTACKER", want: []string{"unknown variable TTP_UNKNWN_ATTACKER (did you mean TTP_UNKNOWN_ATTACKER?)"}},
 		"a file that is no YAML":        {file: "a: [", want: []string{"config.yaml"}},
 		"unknown flag":                  {args: []string{"--subjet-prefix", "x"}, want: []string{"did you mean subject-prefix?"}},
 		"all that is wrong at once":     {file: "lanes: x\nbatch-wait: 5", want: []string{"lanes in", "batch-wait in", "want a duration"}},

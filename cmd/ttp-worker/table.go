@@ -19,7 +19,6 @@ type table struct {
 	head    []string
 	rows    [][]string
 	numbers map[int]bool // the columns that are aligned at their right
-
 }
 
 // wide is the width that is kept to where it is not known.

@@ -36,7 +36,7 @@ func (l *live) trace(ctx context.Context, address string, log *zap.Logger) (stop
 		return nil, err
 	}
 	l.worker.Tracer = tracer
-	return func() { //nolint:contextcheck // what is left is sent after the end of ctx
+	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		_ = tracer.Close(ctx) // was said by the function above

@@ -154,4 +154,3 @@ func (p *proxy) close() {
 	p.sever()
 	_ = p.listener.Close()
 }
-

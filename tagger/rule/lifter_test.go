@@ -98,8 +98,14 @@ func TestParameterNames(t *testing.T) {
 		alone bool
 		used  bool
 	}{
-		{"n", many, false, true}, {"min_n", many, false, true}, {"n_min", many, false, true}, {"max_n", many, false, false},
-		{"max_n", few, false, true}, {"min_n", few, false, false}, {"threshold", many, true, true}, {"threshold", many, false, false},
+		{"n", many, false, true},
+		{"min_n", many, false, true},
+		{"n_min", many, false, true},
+		{"max_n", many, false, false},
+		{"max_n", few, false, true},
+		{"min_n", few, false, false},
+		{"threshold", many, true, true},
+		{"threshold", many, false, false},
 		{"m", many, true, false},
 	} {
 		p := parameters{given: map[string]any{"kind": "x", c.name: 2.5}, alone: c.alone}

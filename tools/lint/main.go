@@ -5,7 +5,6 @@ package main
 
 import (
 	"github.com/jingyugao/rowserrcheck/passes/rowserr"
-	"github.com/kkHAIKE/contextcheck"
 	"github.com/polyfloyd/go-errorlint/errorlint"
 	sqlclose "github.com/ryanrolds/sqlclosecheck/pkg/analyzer"
 	"golang.org/x/tools/go/analysis"
@@ -16,7 +15,6 @@ import (
 
 func main() {
 	analyzers := []*analysis.Analyzer{
-		contextcheck.NewAnalyzer(contextcheck.Configuration{}),
 		errorlint.NewAnalyzer(),
 		nilness.Analyzer,
 		rowserr.NewAnalyzer(),

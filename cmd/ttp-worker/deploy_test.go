@@ -164,6 +164,12 @@ func TestDeploy_leastRights(t *testing.T) {
 		t.Fatalf("the reader sees no ttp.tagged: %v", err)
 	}
 	until(t, "the dead letter is stored", func() bool { return p.metric("ttp_dead_letters_total") == 1 })
+	if answer, err := reader.Request("ttp-reads.techniques", nil, 10*time.Second); err != nil || !strings.Contains(string(answer.Data), "T1003") {
+		t.Errorf("the worker answers the reader with %v, %v", answer, err)
+	}
+	if log := p.text(); strings.Contains(strings.ToLower(log), "permissions violation") {
+		t.Errorf("the worker lacks rights:\n%s", log)
+	}
 	doctor := append([]string{"doctor"}, options...)
 	if out, err := execute(t, doctor...); err != nil {
 		t.Errorf("doctor: %v\n%s", err, out)
@@ -212,10 +218,7 @@ func (p *process) causes(t *testing.T) string {
 // noSecrets fails the test if a password is in anything that p shows.
 func (p *process) noSecrets(t *testing.T) {
 	t.Helper()
-	p.mu.Lock()
-	log := p.log.String()
-	p.mu.Unlock()
-	for name, text := range map[string]string{"the log": log, "/metrics": p.get("/metrics"), "/readyz": p.causes(t)} {
+	for name, text := range map[string]string{"the log": p.text(), "/metrics": p.get("/metrics"), "/readyz": p.causes(t)} {
 		if strings.Contains(text, password) {
 			t.Errorf("the password is in %s:\n%s", name, text)
 		}

@@ -48,6 +48,13 @@ func (p *process) Write(data []byte) (int, error) {
 	return p.log.Write(data)
 }
 
+// text is what the process has logged so far.
+func (p *process) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
 // start runs ttp-worker with args and waits until it is ready.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()

@@ -80,6 +80,28 @@ licenses: ## dist/THIRD_PARTY_LICENSES, to go with the binary
 	@mkdir -p dist
 	@scripts/licenses.sh >dist/THIRD_PARTY_LICENSES
 
+.PHONY: sbom
+sbom: build ## dist/sbom.cdx.json: what the program was linked from (CycloneDX)
+	@mkdir -p dist
+	@go -C tools run ./sbom $(CURDIR)/bin/ttp-worker >dist/sbom.cdx.json
+
+.PHONY: repro
+repro: ## build twice, in two places, and compare
+	@scripts/repro.sh
+
+.PHONY: gosec
+gosec: ## look for dangerous code
+	@scripts/gosec.sh
+
+.PHONY: govulncheck
+govulncheck: ## compare the modules with Go's vulnerability database (needs the internet)
+	@scripts/govulncheck.sh
+
+.PHONY: deploy-check
+deploy-check: ## promtool over the alert rules, systemd-analyze over the units
+	@cd deploy/prometheus && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
+	@systemd-analyze security --offline=true --threshold=15 --no-pager deploy/systemd/ttp-worker.service | tail -1
+
 .PHONY: install
 install: ## what make build made, units, manual, completion and a first configuration, under DESTDIR
 	@test -x bin/ttp-worker || { echo "nothing to install; run: make build" >&2; exit 1; }

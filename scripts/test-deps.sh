@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs from the distribution what the tests need and this machine lacks: a C
-# compiler for the race detector, and the MariaDB server program unless
-# TTP_TEST_MYSQL_DSN names a server to use.
+# compiler for the race detector, the MariaDB server program, systemd-analyze and
+# curl.
 set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -10,9 +10,10 @@ packages=()
 have "${CC:-gcc}" || packages+=(gcc libc6-dev)
 # The tests start a server of their own; the -core package brings the program
 # without a system service.
-if [[ -z ${TTP_TEST_MYSQL_DSN:-} ]] && ! have mariadbd && ! have mysqld; then
-	packages+=(mariadb-server-core)
-fi
+# Also where TTP_TEST_MYSQL_DSN names a server: accounts need one of their own.
+have mariadbd || packages+=(mariadb-server-core)
+have systemd-analyze || packages+=(systemd) # for its opinion of the units
+have curl || packages+=(curl)               # a command in the documentation
 ((${#packages[@]})) || exit 0
 
 if ! have apt-get; then

@@ -131,6 +131,7 @@ func clientOf(t *testing.T, url string) (*nats.Conn, jetstream.JetStream) {
 // TestDeploy_leastRights runs the worker under exactly the rights that deploy/
 // gives it, takes one away and gives it back.
 func TestDeploy_leastRights(t *testing.T) {
+	t.Parallel()
 	_, natsOf := deployedNATS(t, nil)
 	root := testdb.WithAccounts(t)
 	deployedSQL(t, root, "accounts.sql")

@@ -26,6 +26,7 @@ type sandbox struct {
 // and the pages for operators. What changes the system is a stand-in of
 // testdata/docs; make package-check does these things for real.
 func TestDocs_everyCommandWorks(t *testing.T) {
+	t.Parallel()
 	_, natsOf := deployedNATS(t, nil)
 	root := testdb.WithAccounts(t)
 	deployedSQL(t, root, "accounts.sql")

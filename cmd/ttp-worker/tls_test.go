@@ -109,6 +109,7 @@ func (a *authority) mutualTLS(t *testing.T, o *server.Options) {
 }
 
 func TestDoctor_mutualTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	_, natsOf := deployedNATS(t, func(o *server.Options) { a.mutualTLS(t, o) })
 	serverCert, serverKey := a.issue(t, "mariadb")
@@ -136,6 +137,7 @@ func TestDoctor_mutualTLS(t *testing.T) {
 		"somebody else's CA": {"--nats", natsOf("admin"), "--nats-ca", newAuthority(t).file("ca.pem"), "--db", dsn},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			out, err := execute(t, append([]string{"doctor"}, args...)...)
 			if err == nil || !strings.Contains(out, "BAD  nats") || !strings.Contains(out, "BAD  database") {
 				t.Errorf("%v\n%s", err, out)
@@ -150,7 +152,9 @@ func TestDoctor_mutualTLS(t *testing.T) {
 // TestReload_rotatedCredentials replaces password and seed while the worker
 // runs. The server then refuses the old ones.
 func TestReload_rotatedCredentials(t *testing.T) {
+	t.Parallel()
 	t.Run("NKEY", func(t *testing.T) {
+		t.Parallel()
 		oldSeed, oldKey := newNKey(t)
 		newSeed, newKey := newNKey(t)
 		seed := write(t, "seed", oldSeed)
@@ -158,6 +162,7 @@ func TestReload_rotatedCredentials(t *testing.T) {
 			[]string{"--nats-nkey", seed}, func() { overwrite(t, seed, newSeed) })
 	})
 	t.Run("password", func(t *testing.T) {
+		t.Parallel()
 		file := write(t, "url", "")
 		rotate(t, nil, nil, []*server.User{{Username: "w", Password: "old"}}, []*server.User{{Username: "w", Password: password}},
 			[]string{"--nats", "file:" + file}, func() {

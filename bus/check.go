@@ -178,8 +178,10 @@ func (b *Bus) checkRights(ctx context.Context, report Report) {
 			missing = append(missing, "publish "+subject)
 		}
 	}
-	if inbox := inboxPrefix + ".>"; !p.Subscribe.allow(inbox) {
-		missing = append(missing, "subscribe "+inbox)
+	for _, subject := range append(b.prefixed(tagged), inboxPrefix+".>") {
+		if !p.Subscribe.allow(subject) {
+			missing = append(missing, "subscribe "+subject)
+		}
 	}
 	if len(missing) > 0 {
 		report("rights on nats", "", fmt.Errorf("%w: the account lacks %s", nats.ErrPermissionViolation, strings.Join(missing, ", ")))

@@ -137,10 +137,11 @@ func (s *sandbox) run(t *testing.T, page string) {
 	}
 }
 
-// waiting lets a worker run on and waits until NATS can be reached, which the
-// embedded one brings.
-const waiting = `$1 &
-for i in {1..100}; do (echo >/dev/tcp/127.0.0.1/${TTP_NATS##*:}) 2>/dev/null && break; sleep 0.1; done`
+// waiting lets a worker run on and waits until it works.
+const waiting = `log=$$(mktemp -p "$$SANDBOX")
+$1 2>"$$log" &
+for i in {1..200}; do grep -q '"msg":"working"' "$$log" && break; sleep 0.1; done
+grep -q '"msg":"working"' "$$log" || { cat "$$log"; exit 1; }`
 
 // runSQL stands for the mysql program: it runs the statements of its input.
 func runSQL(dsn string) int {

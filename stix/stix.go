@@ -4,6 +4,7 @@ package stix
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -138,11 +139,8 @@ func NewBundle(scope ttp.Scope, rollups []ttp.Rollup) Bundle {
 	for i := range rollups {
 		b.add(&rollups[i])
 	}
-	var ids strings.Builder
-	for _, o := range b.list {
-		fmt.Fprintln(&ids, o)
-	}
-	return Bundle{Type: "bundle", ID: id("bundle", ids.String()), Objects: b.list}
+	content, _ := json.Marshal(b.list) // texts and numbers always marshal
+	return Bundle{Type: "bundle", ID: id("bundle", string(content)), Objects: b.list}
 }
 
 // addActor adds who did it, if scope says who.

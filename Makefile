@@ -16,6 +16,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 TESTFLAGS ?= -count=1
 FUZZTIME  ?= 10s
 BENCH     ?= .
+ROWS      ?= 200000
 EVENTS    ?= 100000
 ROUNDS    ?= 1
 ONLY      ?=
@@ -66,6 +67,15 @@ bench: ## all benchmarks, or BENCH=regexp
 .PHONY: bench-e2e
 bench-e2e: ## the worker between real servers, against a bare loop: EVENTS (100000), ROUNDS (1), ONLY
 	@go run ./internal/bench -events $(EVENTS) -rounds $(ROUNDS) -only '$(ONLY)'
+
+.PHONY: bench-rollup
+bench-rollup: ## the reads on ROWS tags (200,000), 100,000 of them one identity's
+	go test ./sink -run '^$$' -bench Rollups -benchtime 30x -timeout 2h -rollup.rows $(ROWS)
+
+.PHONY: page-check
+page-check: ## the page in headless Chromium, installed if missing; SHOTS=DIR keeps screenshots
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } >/dev/null
+	go test -count=1 -tags browser ./api -run inABrowser $(if $(SHOTS),-shots $(abspath $(SHOTS)))
 
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME (10s)

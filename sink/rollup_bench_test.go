@@ -31,6 +31,7 @@ func BenchmarkRollups(b *testing.B) {
 				"rollups": func() error { _, err := db.Rollups(b.Context(), identity, ttp.Filter{}); return err },
 				"phases":  func() error { _, err := db.Phases(b.Context(), identity.ID, ttp.Filter{}); return err },
 				"tags":    func() error { _, err := db.Tags(b.Context(), identity, "T1000", ttp.Filter{}, "", 50); return err },
+				"rare":    func() error { _, err := db.Tags(b.Context(), ttp.Scope{}, "T9999", ttp.Filter{}, "", 50); return err },
 				"recent":  func() error { _, err := db.Tags(b.Context(), ttp.Scope{}, "", ttp.Filter{}, "", 50); return err },
 				"fleet":   func() error { _, err := db.Rollups(b.Context(), ttp.Scope{}, ttp.Filter{}); return err },
 			} {

@@ -164,6 +164,9 @@ func TestDeploy_leastRights(t *testing.T) {
 	if _, err := announced.NextMsg(20 * time.Second); err != nil {
 		t.Fatalf("the reader sees no ttp.tagged: %v", err)
 	}
+	if m, err := reader.Request("ttp-reads.techniques", nil, 20*time.Second); err != nil || !strings.Contains(string(m.Data), "T1003") {
+		t.Errorf("the reader's question is not answered: %v", err)
+	}
 	until(t, "the dead letter is stored", func() bool { return p.metric("ttp_dead_letters_total") == 1 })
 	if answer, err := reader.Request("ttp-reads.techniques", nil, 10*time.Second); err != nil || !strings.Contains(string(answer.Data), "T1003") {
 		t.Errorf("the worker answers the reader with %v, %v", answer, err)

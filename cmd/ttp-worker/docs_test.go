@@ -38,7 +38,7 @@ func TestDocs_everyCommandWorks(t *testing.T) {
 	deployedSQL(t, root, "rights.sql")
 	worker := start(t, "run", "--nats", natsOf("worker"), "--db", accountOf(root, "ttp"), "--migrate=false", "--unknown-attacker=create")
 
-	for _, page := range []string{"install", "configure", "operate", "upgrade", "scale", "decnet", "security", "format"} {
+	for _, page := range []string{"install", "configure", "operate", "upgrade", "scale", "decnet", "security", "format", "api"} {
 		t.Run(page, func(t *testing.T) {
 			s := newSandbox(t, root, natsOf)
 			s.env = append(s.env, "TTP_NATS="+natsOf("admin"), "TTP_HTTP="+worker.http)

@@ -33,6 +33,9 @@ const (
 	// from the next one: file systems count in ticks.
 	settled = 2 * time.Second
 
+	// fresh is how young a change is that may be the first part of one.
+	fresh = 5 * time.Millisecond
+
 	// vacant is how long a file must be empty until it counts as that:
 	// editors empty a file before they write it.
 	vacant = time.Second
@@ -44,6 +47,26 @@ func newLibrary(sources []Source) library {
 		l.shelves = append(l.shelves, make(map[string]*entry))
 	}
 	return l
+}
+
+// busy reports whether a file is being written just now.
+func (l *library) busy(now time.Time) bool {
+	for _, src := range l.sources {
+		if src.Dir == "" {
+			continue
+		}
+		names, _ := src.Files()
+		for _, name := range names {
+			info, err := fs.Stat(src.FS, name)
+			if err != nil {
+				continue
+			}
+			if age := now.Sub(info.ModTime()); 0 <= age && age < fresh {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // refresh reads the files that have changed, all of them if forced, and

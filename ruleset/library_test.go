@@ -98,6 +98,19 @@ func TestRefresh_doesNotTrustATimeThatIsYoung(t *testing.T) {
 	s.want("in the same tick", true, "B")
 }
 
+func TestBusy_isWhileAFileIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	written := time.Now().Truncate(time.Second)
+	s.write("a.yml", "A")
+	s.must(os.Chtimes(s.path("a.yml"), written, written))
+	for age, want := range map[time.Duration]bool{0: true, fresh - 1: true, fresh: false, time.Hour: false, -time.Hour: false} {
+		if got := s.busy(written.Add(age)); got != want {
+			t.Errorf("%v after a write: %v, want %v", age, got, want)
+		}
+	}
+}
+
 func TestRefresh_keepsTheGoodVersionOfAFileThatBecomesBad(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)

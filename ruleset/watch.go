@@ -16,6 +16,9 @@ const (
 	// saving a file is several steps.
 	gather = 10 * time.Millisecond
 
+	// maxGather is how often the reading is put off while files are written.
+	maxGather = 20
+
 	// lookEvery is how often the files are looked at without any sign of a
 	// change: network file systems give none, and signs can be lost.
 	lookEvery = time.Second
@@ -29,7 +32,7 @@ func (l *Live) followFiles(ctx context.Context) {
 	defer look.Stop()
 	soon := time.NewTimer(0) // at the start: what changed since the rules were loaded
 	defer soon.Stop()
-	waiting := true
+	waiting, patience := true, maxGather
 	for {
 		select {
 		case <-ctx.Done():
@@ -47,6 +50,12 @@ func (l *Live) followFiles(ctx context.Context) {
 			waiting = false
 		case <-look.C:
 		}
+		if patience--; patience > 0 && l.library.busy(l.now()) {
+			soon.Reset(gather)
+			waiting = true
+			continue
+		}
+		patience = maxGather
 		signs.add()
 		if err := l.load(false); err != nil {
 			l.o.Log.Error("rules not reloaded, those before stay in use", zap.Error(err))

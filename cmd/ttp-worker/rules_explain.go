@@ -157,7 +157,11 @@ func writeMissing(out io.Writer, e *rule.Explanation) {
 			fmt.Fprintf(out, "  - it must not be: %s\n", short(visible(truth(&t)), 200))
 			continue
 		}
-		fmt.Fprintf(out, "  - missing: %s%s\n", short(visible(t.Asked+" "+t.Wanted), 200), saw(&t))
+		question := strings.TrimSpace(t.Asked + " " + t.Wanted)
+		if t.Selection != "" {
+			question = t.Selection + ": " + question
+		}
+		fmt.Fprintf(out, "  - missing: %s%s\n", short(visible(question), 200), saw(&t))
 	}
 }
 

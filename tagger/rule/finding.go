@@ -87,7 +87,7 @@ func (s *scratch) evidence(ev *ttp.Event, r *compiled, match ttp.Value) ttp.Obje
 			return s.shown[i].Object
 		}
 	}
-	o := r.evidenceOf(ev, match)
+	o := s.evidenceOf(r, ev, match)
 	s.shown = append(s.shown, shown{r.shows, match, o})
 	return o
 }
@@ -151,17 +151,32 @@ func (r *compiled) showsMatch() bool { return r.Format != DECNET }
 
 // evidenceOf copies what the event has of the rule's evidence. Match is the
 // simple command that matched, "" if it was the event itself.
-func (r *compiled) evidenceOf(ev *ttp.Event, match ttp.Value) ttp.Object {
+func (s *scratch) evidenceOf(r *compiled, ev *ttp.Event, match ttp.Value) ttp.Object {
 	evidence := make(ttp.Object, 0, len(r.evidence)+1)
 	for _, name := range r.evidence {
 		if v, ok := evidenceValue(ev, name); ok {
-			evidence = append(evidence, ttp.Member{Name: name, Value: cut(v)})
+			evidence = append(evidence, ttp.Member{Name: name, Value: s.cut(v)})
 		}
 	}
 	if match != "" && r.showsMatch() {
 		evidence = append(evidence, ttp.Member{Name: "match", Value: match})
 	}
 	return evidence
+}
+
+// cut is the function cut, once for each long value of an event.
+func (s *scratch) cut(v ttp.Value) ttp.Value {
+	if len(v) <= maxEvidence {
+		return v
+	}
+	for _, known := range s.cuts {
+		if known[0] == v {
+			return known[1]
+		}
+	}
+	short := cut(v)
+	s.cuts = append(s.cuts, [2]ttp.Value{v, short})
+	return short
 }
 
 // evidenceValue returns a member of the payload, or what stands in for it.

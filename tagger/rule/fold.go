@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -11,18 +12,38 @@ import (
 // foldRune returns the rune that stands for all that r is equal to; for an
 // ASCII letter the lower-case one.
 func foldRune(r rune) rune {
-	if r < utf8.RuneSelf {
+	switch {
+	case r < utf8.RuneSelf:
 		if 'A' <= r && r <= 'Z' {
 			return r + 'a' - 'A'
 		}
 		return r
+	case r < foldTableSize:
+		return foldTable()[r]
+	case r < 0xA640, r >= 0xABC0 && r < 0xFB00, r >= 0xFF5B && r < 0x10400:
+		return r // scripts without case, which are most of what is left
 	}
+	return leastFold(r)
+}
+
+// foldTable is leastFold of the scripts that have case and are met at all.
+var foldTable = sync.OnceValue(func() *[foldTableSize]rune {
+	var table [foldTableSize]rune
+	for r := range table {
+		table[r] = leastFold(rune(r))
+	}
+	return &table
+})
+
+const foldTableSize = 0x3000
+
+func leastFold(r rune) rune {
 	least := r
 	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
 		least = min(least, next)
 	}
-	if least < utf8.RuneSelf {
-		return foldRune(least)
+	if 'A' <= least && least <= 'Z' {
+		return least + 'a' - 'A'
 	}
 	return least
 }

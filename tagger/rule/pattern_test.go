@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
 )
 
 // samples are expressions of the shapes that rules have.
@@ -237,6 +238,18 @@ func TestAutomatonFindsEveryLiteral(t *testing.T) {
 	for _, lit := range literals {
 		if want := strings.Count(strings.ToLower(text), lit); got[lit] != want {
 			t.Errorf("%q was found %d times, want %d", lit, got[lit], want)
+		}
+	}
+}
+
+func TestFoldingPutsEqualRunesTogether(t *testing.T) {
+	t.Parallel()
+	for r := range rune(unicode.MaxRune + 1) {
+		if foldRune(r) != foldRune(unicode.SimpleFold(r)) {
+			t.Errorf("%U and %U are equal, but not folded", r, unicode.SimpleFold(r))
+		}
+		if least := foldRune(r); foldRune(least) != least {
+			t.Errorf("%U is folded to %U, which is not folded", r, least)
 		}
 	}
 }

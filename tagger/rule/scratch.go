@@ -43,6 +43,7 @@ type scratch struct {
 	folded []byte
 	key    []byte
 	shown  []shown
+	cuts   [][2]ttp.Value // long values of the event, and what is shown of them
 
 	// visit, if set, is told of every record that a rule matches in place of
 	// there being a hit for the first. Record 0 is the event itself.
@@ -88,7 +89,8 @@ func (s *scratch) idle() {
 	s.ev = event{}
 	clear(s.hits)
 	clear(s.shown)
-	s.hits, s.shown = s.hits[:0], s.shown[:0]
+	clear(s.cuts)
+	s.hits, s.shown, s.cuts = s.hits[:0], s.shown[:0], s.cuts[:0]
 	if cap(s.folded) > maxIdle {
 		s.folded = nil
 	}

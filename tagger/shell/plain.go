@@ -59,10 +59,14 @@ func (r *reader) plain(text string) bool {
 }
 
 // lex takes text apart into reader.simples. It stops where there are more
-// commands than will be listed.
+// commands or words than will be listed.
 func (l *lexer) lex() bool {
 	l.start()
 	for l.pos < len(l.text) && len(l.simples) <= maxCommands {
+		if len(l.wordList)+len(l.shownList) > maxWords {
+			l.cut = true
+			break
+		}
 		switch c := l.text[l.pos]; {
 		case c == ' ' || c == '\t':
 			l.pos++

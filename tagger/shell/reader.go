@@ -16,6 +16,7 @@ type reader struct {
 	texts    int               // bytes that the commands may still have
 	parses   int               // bytes that may still be parsed
 	broken   bool              // something could not be read
+	cut      bool              // there are more words than are read
 	scope
 	memory
 }
@@ -34,7 +35,7 @@ const maxIdle = 16 << 10
 
 // reset makes the reader ready for a line.
 func (r *reader) reset() {
-	r.budget, r.texts, r.parses, r.broken, r.scope = maxMade, maxTexts, maxParsed, false, scope{}
+	r.budget, r.texts, r.parses, r.broken, r.cut, r.scope = maxMade, maxTexts, maxParsed, false, false, scope{}
 	clear(r.vars)
 	clear(r.commands)
 	r.commands = r.commands[:0]

@@ -17,7 +17,8 @@ const (
 	maxTexts    = 128 << 10 // bytes of the texts of all commands
 	maxParent   = 1 << 10   // bytes of ParentText
 	maxCommands = 256
-	maxDepth    = 16 // of commands inside commands
+	maxWords    = 8 << 10 // and redirections, of plain text
+	maxDepth    = 16      // of commands inside commands
 )
 
 // Command is one simple command of a line, as the shell would run it: quotes
@@ -95,7 +96,7 @@ func (r *reader) read(text string) {
 }
 
 // full reports whether a limit kept commands out.
-func (r *reader) full() bool { return len(r.commands) >= maxCommands || r.texts < 0 }
+func (r *reader) full() bool { return len(r.commands) >= maxCommands || r.texts < 0 || r.cut }
 
 // lastOf returns the last commands of a line.
 func lastOf(line string) string {

@@ -47,6 +47,8 @@ func TestDetection(t *testing.T) {
 		"re with look-around":         {`{s: {a|re: 'curl(?!ftp)\s'}, condition: s}`, []string{`{"a":"curl x"}`}, []string{`{"a":"curlftp x"}`}},
 		"all of several re":           {`{s: {a|re|all: ['x+', 'y+']}, condition: s}`, []string{`{"a":"y x"}`}, []string{`{"a":"xx"}`}},
 		"cidr":                        {`{s: {a|cidr: [192.0.2.0/24, '2001:db8::/32']}, condition: s}`, []string{`{"a":"192.0.2.9"}`, `{"a":"2001:DB8::1"}`, `{"a":"::ffff:192.0.2.1"}`}, []string{`{"a":"192.0.3.1"}`, `{"a":"x"}`, `{}`}},
+		"different from all of them":  {`{s: {a|neq: [x, 'y*']}, condition: s}`, []string{`{"a":"z"}`, `{}`}, []string{`{"a":"X"}`, `{"a":"yz"}`}},
+		"none of the parts":           {`{s: {a|contains|neq: x}, condition: s}`, []string{`{"a":"z"}`}, []string{`{"a":"yxz"}`}},
 		"comparisons":                 {`{s: {a|lt: 5, b|lte: 5, c|gt: 5, d|gte: 5}, condition: s}`, []string{`{"a":4.5,"b":5,"c":"6","d":5}`}, []string{`{"a":5,"b":5,"c":6,"d":5}`, `{"a":4,"b":6,"c":6,"d":5}`, `{"a":4,"b":5,"c":5,"d":5}`, `{"a":4,"b":5,"c":6,"d":4}`, `{"a":"x","b":5,"c":6,"d":5}`, `{"a":4,"b":5,"c":"inf","d":5}`, `{"a":4,"b":5,"c":"0x9","d":5}`}},
 		"exists":                      {`{s: {a|exists: true, b|exists: false}, condition: s}`, []string{`{"a":""}`, `{"a":{},"b":null}`}, []string{`{}`, `{"a":1,"b":1}`}},
 		"fieldref":                    {`{s: {a|fieldref: b}, condition: s}`, []string{`{"a":"x","b":"X"}`}, []string{`{"a":"x"}`, `{"a":"x","b":"y"}`, `{}`}},

@@ -45,6 +45,8 @@ func fieldOf(kind ttp.Kind, name string, strict bool) field {
 		if f, ok := commandField(name); ok {
 			return f
 		}
+	case name == "logtype" && kind == ttp.AuthAttempt && !strict:
+		return logtypeField
 	case kind == ttp.HTTPRequest && !strict:
 		if f, ok := requestFields[name]; ok {
 			return f

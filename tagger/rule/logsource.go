@@ -57,9 +57,6 @@ func (l logsource) kind() (kind ttp.Kind, reason string) {
 			return kind, ""
 		}
 	}
-	if l.product == "opencanary" {
-		return "", "there are no opencanary events yet"
-	}
 	return "", fmt.Sprintf("no events of logsource %s", l)
 }
 

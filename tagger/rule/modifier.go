@@ -17,6 +17,7 @@ type item struct {
 	free   bool // keywords, which have no field
 	all    bool
 	cased  bool
+	negate bool   // none of the values
 	flags  string // of a regular expression
 	change []func([]wildcard) ([]wildcard, error)
 }
@@ -90,6 +91,8 @@ func (it *item) modify(mod string) error {
 		it.all = true
 	case "cased":
 		it.cased = true
+	case "neq":
+		it.negate = true
 	case "i", "m", "s", "ignorecase", "multiline", "dotall":
 		if it.how != matches {
 			return fmt.Errorf("modifier %q belongs behind re", mod)
@@ -126,7 +129,7 @@ func (it *item) setPlace(mod string, place how) error {
 }
 
 func modifierNames() []string {
-	names := []string{"all", "cased", "i", "m", "s"}
+	names := []string{"all", "cased", "neq", "i", "m", "s"}
 	for name := range places {
 		names = append(names, name)
 	}
@@ -155,10 +158,14 @@ func (it *item) build(values *yaml.Node) (*expr, error) {
 		}
 		parts[i] = part
 	}
+	e := anyOf(parts...)
 	if it.all {
-		return allOf(parts...), nil
+		e = allOf(parts...)
 	}
-	return anyOf(parts...), nil
+	if it.negate {
+		e = not(e)
+	}
+	return e, nil
 }
 
 func (it *item) one(n *yaml.Node) (*expr, error) {

@@ -47,6 +47,9 @@ func readSigma(d *definition, root *yaml.Node) error {
 		return err
 	}
 	kind, reason := source.kind()
+	if source.product == "opencanary" {
+		kind, reason = openCanaryKind(member(root, "detection"))
+	}
 	if reason != "" {
 		d.Status, d.Reason = NotApplicable, reason
 		return nil

@@ -6,20 +6,31 @@ package rule
 //
 // To scan, start with state 0 and for each byte take
 //
-//	state = next[state>>1+class[byte]]
+//	state = next[state*width+class[byte]]
 //
-// If state is odd, found[state>>1/width] are the literals that end here.
+// From ends on, literals end in a state.
+//
+// States are numbered so that literals end in those from ends on, and within
+// both halves by their distance from the start: texts stay near it, and so near
+// in memory. As long as they fit, numbers have 16 bits, which is half the memory
+// and some more speed.
 type automaton struct {
-	class [256]int32
-	width int32 // classes
-	next  []int32
-	found [][]int32
+	class  [256]uint8
+	small  []uint16 // what comes next, by state times width, and class
+	large  []uint32 // the same, if small is nil
+	width  uint32
+	ends   uint32
+	found  []int32  // the literals of all states from ends on
+	bounds []uint32 // where in found those of a state begin, by state less ends
 }
+
+// step is the number of a state.
+type step interface{ uint16 | uint32 }
 
 type trieNode struct {
 	kids []edgeTo
-	fail int32   // the state of the longest proper suffix
-	ends []int32 // the literals that end here
+	fail int32   // the node of the longest proper suffix
+	ends []int32 // the literals that end here, those of its suffixes included
 }
 
 // edgeTo leads to a node that has one byte more.
@@ -44,14 +55,14 @@ func newAutomaton(literals []string, ids []int32) *automaton {
 	for c := 'A'; c <= 'Z'; c++ {
 		a.class[c] = a.class[c+'a'-'A']
 	}
-	a.fill(nodes)
+	a.fill(nodes, breadthFirst(nodes))
 	return a
 }
 
 // classify gives c a class of its own; bytes without one share class 0.
 func (a *automaton) classify(c byte) {
-	if a.class[c] == 0 {
-		a.class[c] = a.width
+	if a.class[c] == 0 { // 230 at most, as there are no upper-case letters
+		a.class[c] = uint8(a.width)
 		a.width++
 	}
 }
@@ -68,33 +79,75 @@ func child(nodes *[]trieNode, at int32, c byte) int32 {
 	return kid
 }
 
-// fill walks the trie breadth first, so that the row of a node's suffix is
-// complete before the node's own starts as a copy of it. States are numbered in
-// that order, too: texts mostly stay near the root, and so near in memory.
-func (a *automaton) fill(nodes []trieNode) {
-	a.next = make([]int32, int32(len(nodes))*a.width)
-	a.found = make([][]int32, len(nodes))
-	queue := []int32{0} // nodes, by number of their state
-	for state := int32(0); int(state) < len(queue); state++ {
-		n := &nodes[queue[state]]
-		row := a.row(state)
-		a.found[state] = n.ends
-		if state != 0 {
-			copy(row, a.row(n.fail))
-			a.found[state] = append(n.ends[:len(n.ends):len(n.ends)], a.found[n.fail]...)
-		}
-		for _, k := range n.kids {
-			nodes[k.node].fail = row[a.class[k.first]]
-			row[a.class[k.first]] = int32(len(queue))
-			queue = append(queue, k.node)
+// breadthFirst returns the nodes by their distance from the root.
+func breadthFirst(nodes []trieNode) []int32 {
+	order := make([]int32, 1, len(nodes))
+	for i := 0; i < len(order); i++ {
+		for _, k := range nodes[order[i]].kids {
+			order = append(order, k.node)
 		}
 	}
-	for i, state := range a.next {
-		a.next[i] = state * a.width << 1
-		if len(a.found[state]) > 0 {
-			a.next[i]++
+	return order
+}
+
+// fill makes the tables, node after node, so that the row of a node's suffix is
+// complete before the node's own starts as a copy of it.
+func (a *automaton) fill(nodes []trieNode, order []int32) {
+	rows := make([]int32, len(nodes)*int(a.width))
+	row := func(node int32) []int32 { return rows[int(node)*int(a.width):][:a.width] }
+	for _, id := range order {
+		n := &nodes[id]
+		if id != 0 {
+			copy(row(id), row(n.fail))
+			n.ends = append(n.ends[:len(n.ends):len(n.ends)], nodes[n.fail].ends...)
 		}
+		for _, k := range n.kids {
+			class := a.class[k.first]
+			nodes[k.node].fail = row(id)[class]
+			row(id)[class] = k.node
+		}
+	}
+	states := a.number(nodes, order)
+	if len(nodes) <= 1<<16 {
+		a.small = renumbered[uint16](rows, states, a.width)
+	} else {
+		a.large = renumbered[uint32](rows, states, a.width)
 	}
 }
 
-func (a *automaton) row(id int32) []int32 { return a.next[id*a.width : (id+1)*a.width] }
+// number returns the state of each node and enters what is found there.
+func (a *automaton) number(nodes []trieNode, order []int32) []uint32 {
+	states := make([]uint32, len(nodes))
+	next := uint32(0)
+	for _, id := range order {
+		if len(nodes[id].ends) == 0 {
+			states[id] = next
+			next++
+		}
+	}
+	a.ends = next
+	for _, id := range order {
+		if len(nodes[id].ends) > 0 {
+			states[id] = next
+			next++
+			a.bounds = append(a.bounds, uint32(len(a.found)))
+			a.found = append(a.found, nodes[id].ends...)
+		}
+	}
+	a.bounds = append(a.bounds, uint32(len(a.found)))
+	return states
+}
+
+func renumbered[S step](rows []int32, states []uint32, width uint32) []S {
+	out := make([]S, len(rows))
+	for i, node := range rows {
+		at := states[i/int(width)]*width + uint32(i)%width
+		out[at] = S(states[node])
+	}
+	return out
+}
+
+// literalsAt returns the literals that end in a state from ends on.
+func (a *automaton) literalsAt(state uint32) []int32 {
+	return a.found[a.bounds[state-a.ends]:a.bounds[state-a.ends+1]]
+}

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"regexp/syntax"
@@ -223,23 +224,41 @@ func TestTableIsSafeForConcurrentUse(t *testing.T) {
 func TestAutomatonFindsEveryLiteral(t *testing.T) {
 	t.Parallel()
 	literals := []string{"he", "she", "his", "hers", "e", "é", "rs h"}
-	a := newAutomaton(literals, []int32{0, 1, 2, 3, 4, 5, 6})
+	ids := []int32{0, 1, 2, 3, 4, 5, 6}
+	a := newAutomaton(literals, ids)
+	for i := range 70_000 { // more than 16 bits can number
+		literals = append(literals, fmt.Sprintf("%05d", i))
+		ids = append(ids, int32(len(ids)))
+	}
+	large := newAutomaton(literals, ids)
+	if a.small == nil || large.small != nil {
+		t.Fatal("numbers of the wrong size")
+	}
 	const text = "usHERs his é HERS"
-	got := make(map[string]int)
-	state := int32(0)
+	small, wide := findAll(a, a.small, text), findAll(large, large.large, text)
+	for id, lit := range literals[:7] {
+		want := strings.Count(strings.ToLower(text), lit)
+		if got := small[int32(id)]; got != want {
+			t.Errorf("%q was found %d times, want %d", lit, got, want)
+		}
+		if got := wide[int32(id)]; got != want {
+			t.Errorf("%q was found %d times among many, want %d", lit, got, want)
+		}
+	}
+}
+
+// findAll counts what is found in a text.
+func findAll[S step](a *automaton, next []S, text string) map[int32]int {
+	got := make(map[int32]int)
+	state := uint32(0)
 	for i := range len(text) {
-		state = a.next[state>>1+a.class[text[i]]]
-		if state&1 != 0 {
-			for _, id := range a.found[state>>1/a.width] {
-				got[literals[id]]++
+		if state = uint32(next[state*a.width+uint32(a.class[text[i]])]); state >= a.ends {
+			for _, id := range a.literalsAt(state) {
+				got[id]++
 			}
 		}
 	}
-	for _, lit := range literals {
-		if want := strings.Count(strings.ToLower(text), lit); got[lit] != want {
-			t.Errorf("%q was found %d times, want %d", lit, got[lit], want)
-		}
-	}
+	return got
 }
 
 func TestFoldingPutsEqualRunesTogether(t *testing.T) {

@@ -275,16 +275,25 @@ func (s *scratch) scanWords(a *automaton, text string, c *shell.Command, epoch u
 	scanText(s, a, s.folded, epoch, candidates)
 }
 
-// scanText looks for the literals of a slot in a text, which is folded but for
-// the case of ASCII letters.
+// scanText looks for the literals of an automaton in a text, which is folded
+// but for the case of ASCII letters.
 func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64, candidates bitset) {
-	state := int32(0)
+	if a.small != nil {
+		scanTable(s, a, a.small, text, epoch, candidates)
+	} else {
+		scanTable(s, a, a.large, text, epoch, candidates)
+	}
+}
+
+func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, text T, epoch uint64, candidates bitset) {
+	state := uint32(0)
 	for i := 0; i < len(text); i++ {
-		state = a.next[state>>1+a.class[text[i]]]
-		if state&1 != 0 {
-			for _, id := range a.found[state>>1/a.width] {
-				s.saw(id, i+1, epoch, candidates)
-			}
+		state = uint32(next[state*a.width+uint32(a.class[text[i]])])
+		if state < a.ends {
+			continue
+		}
+		for _, id := range a.literalsAt(state) {
+			s.saw(id, i+1, epoch, candidates)
 		}
 	}
 }

@@ -2,14 +2,20 @@ package rule_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"ttp-worker/internal/corpus"
+	"ttp-worker/tagger/builtin"
 	"ttp-worker/tagger/rule"
+	"ttp-worker/tagger/shell"
 	"ttp-worker/ttp"
 )
 
@@ -74,17 +80,72 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
+// copies is the rules of a source, n times under different ids.
+func copies(tb testing.TB, src rule.Source, n int) rule.Source {
+	tb.Helper()
+	out := make(fstest.MapFS)
+	names, problems := src.Files()
+	if problems != nil {
+		tb.Fatal(problems)
+	}
+	for _, name := range names {
+		data, err := fs.ReadFile(src.FS, name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for i := range n {
+			text := ruleID.ReplaceAll(data, fmt.Appendf(nil, "${0}-%d", i))
+			out[fmt.Sprintf("%d-%s", i, name)] = &fstest.MapFile{Data: text}
+		}
+	}
+	return rule.Source{Name: src.Name, FS: out}
+}
+
+var ruleID = regexp.MustCompile(`(?m)^id: \S+`)
+
+// linePatterns are patterns of the built-in rules over whole lines, as 23 rules
+// of DECNET's format.
+func linePatterns(tb testing.TB) rule.Source {
+	tb.Helper()
+	data, err := fs.ReadFile(builtin.FS, "execution-droppers.yaml")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	more, err := fs.ReadFile(builtin.FS, "discovery-host.yaml")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var b strings.Builder
+	for i, m := range linePattern.FindAllSubmatch(append(data, more...), 23) {
+		fmt.Fprintf(&b, "---\nrule_id: D%02d\nrule_version: 1\nname: x\napplies_to: [command]\nmatch: {pattern: '%s'}\n"+
+			"emits: [{tactic: TA0002, technique_id: T1059, confidence: 0.9}]\n", i, m[1])
+	}
+	return rule.Source{Name: "decnet", FS: fstest.MapFS{"rules.yaml": {Data: []byte(b.String())}}}
+}
+
+var linePattern = regexp.MustCompile(`(?:line|args)\|re: '((?:[^']|'')*)'`)
+
 // go test -run '^$' -bench Throughput -cpu 1 ./tagger/rule
 func BenchmarkThroughput(b *testing.B) {
+	own, sigma := rule.Source{Name: "builtin", FS: builtin.FS}, rule.Source{Name: "sigma", FS: corpus.Sigma()}
 	for _, c := range []struct {
-		name   string
-		memo   int
-		events []*ttp.Event
+		name    string
+		memo    int
+		events  []*ttp.Event
+		sources []rule.Source
 	}{
-		{"rules=all/lines=stream", memoSize, stream(b)},
-		{"rules=all/lines=distinct/memo=0", 0, distinct()},
+		{"rules=all/lines=stream", memoSize, stream(b), []rule.Source{own, sigma}},
+		{"rules=all/lines=distinct", 0, distinct(), []rule.Source{own, sigma}},
+		{"rules=builtin/lines=distinct", 0, distinct(), []rule.Source{own}},
+		{"rules=sigma/lines=distinct", 0, distinct(), []rule.Source{sigma}},
+		{"rules=decnet/lines=distinct", 0, distinct(), []rule.Source{linePatterns(b)}},
+		{"rules=sigma-4x/lines=distinct", 0, distinct(), []rule.Source{copies(b, sigma, 4)}},
+		{"rules=sigma-16x/lines=distinct", 0, distinct(), []rule.Source{copies(b, sigma, 16)}},
 	} {
-		set := everything(b, c.memo)
+		set, problems := rule.Load(rule.Options{Expand: shell.Expander, Memo: c.memo}, c.sources...)
+		if problems != nil {
+			b.Fatal(problems)
+		}
 		b.Run(c.name, func(b *testing.B) { tagAll(b, set, c.events) })
 	}
 }

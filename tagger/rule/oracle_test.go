@@ -120,7 +120,8 @@ func oracleCompare(t *test, value, other string) bool {
 
 func oracleSearch(source, value string) bool {
 	if python, ok := strings.CutPrefix(source, "python:"); ok {
-		source = fromPython(python) // what it comes to is TestPythonPatterns
+		const word = `[_\p{L}\p{N}]` // \b knows all scripts there
+		source = strings.ReplaceAll(fromPython(python), `\b`, `(?:(?<=`+word+`)(?!`+word+`)|(?<!`+word+`)(?=`+word+`))`)
 	}
 	if re, err := regexp.Compile(source); err == nil {
 		return re.MatchString(value)

@@ -38,13 +38,16 @@ const (
 
 var errSearch = errors.New("the search for a pattern took too long")
 
-func newPattern(source string) (*pattern, error) {
+func newPattern(source string) (*pattern, error) { return compilePattern(source, false) }
+
+// compilePattern compiles source; see newTable about unicodeWords.
+func compilePattern(source string, unicodeWords bool) (*pattern, error) {
 	if len(source) > maxPattern {
 		return nil, fmt.Errorf("pattern of %d bytes, at most %d are allowed", len(source), maxPattern)
 	}
 	re, err := syntax.Parse(source, syntax.Perl)
 	if err != nil {
-		return newBacktracking(source, err)
+		return newBacktracking(source, unicodeWords, err)
 	}
 	groups := required(re)
 	prog, err := syntax.Compile(re.Simplify())
@@ -52,15 +55,15 @@ func newPattern(source string) (*pattern, error) {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
 	return &pattern{
-		table:  sync.OnceValue(func() *table { return newTable(prog) }),
+		table:  sync.OnceValue(func() *table { return newTable(prog, unicodeWords) }),
 		linear: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(source) }),
 		groups: groups,
 	}, nil
 }
 
-func newBacktracking(source string, cause error) (*pattern, error) {
+func newBacktracking(source string, unicodeWords bool, cause error) (*pattern, error) {
 	if ahead, ok := consumed(source); ok {
-		return newPattern(ahead)
+		return compilePattern(ahead, unicodeWords)
 	}
 	source = strings.ReplaceAll(source, "(?P<", "(?<")
 	re, err := regexp2.Compile(source, regexp2.None)

@@ -124,6 +124,12 @@ func TestPythonPatterns(t *testing.T) {
 		{`a(?=\s)`, "a\x1d", true},
 		{`a(?=\w|$)`, "aé", true},
 		{`a(?=$)`, "a\n", true},
+		{`\bwget\b`, "éwget", false},
+		{`\bwget\b`, "wget名", false},
+		{`\bwget\b`, "→wget、x", true},
+		{`\Bx`, "éx", true},
+		{`\bx\b`, "x_é", false},
+		{`\bx\b`, "٣x", false},
 	} {
 		p, err := newPythonPattern(c.pattern)
 		if err != nil {

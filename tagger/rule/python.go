@@ -3,10 +3,12 @@ package rule
 import "strings"
 
 // newPythonPattern compiles a pattern in the syntax of Python's re. What
-// differs for a yes or no answer is put into Go's words: classes know all of
-// Unicode, and $ also matches before a final newline. A word boundary stays
-// an ASCII one, which finds a little more beside letters of other scripts.
-func newPythonPattern(source string) (*pattern, error) { return newPattern(fromPython(source)) }
+// differs for a yes or no answer is put into Go's words: classes and \b know all
+// of Unicode, and $ also matches before a final newline. Of an expression that is
+// too large for a table \b knows ASCII only.
+func newPythonPattern(source string) (*pattern, error) {
+	return compilePattern(fromPython(source), true)
+}
 
 // pythonClass is what an escaped letter means, as the inside of a bracket
 // expression, in words that both engines know.

@@ -54,9 +54,11 @@ type interval struct {
 	class uint16
 }
 
-// newTable returns the table for prog.
-func newTable(prog *syntax.Prog) *table {
+// newTable returns the table for prog. With unicodeWords \b is where a word of
+// any script begins or ends, as it is in Python; else an ASCII word's.
+func newTable(prog *syntax.Prog, unicodeWords bool) *table {
 	t := &table{builder: builder{
+		words:    unicodeWords && hasWordBoundary(prog),
 		prog:     prog,
 		anchored: prog.StartCond()&syntax.EmptyBeginText != 0,
 		known:    make(map[string]uint32),
@@ -146,6 +148,7 @@ func (t *table) classOf(r rune) uint32 {
 type builder struct {
 	prog     *syntax.Prog
 	anchored bool
+	words    bool     // those of all scripts count for \b
 	sample   []rune   // a rune of each class
 	takes    []string // by class and instruction: 1 if a thread there goes on
 	states   []state  // by number divided by the table's width
@@ -173,7 +176,7 @@ func (t *table) classify() {
 	for c := range rune(utf8.RuneSelf) {
 		t.ascii[c] = b.class(c, classes)
 	}
-	for _, r := range boundaries(b.prog) {
+	for _, r := range b.boundaries() {
 		class := b.class(r, classes)
 		if n := len(t.others); n == 0 || t.others[n-1].class != class {
 			t.others = append(t.others, interval{r, class})
@@ -191,7 +194,7 @@ func (b *builder) class(r rune, classes map[string]uint16) uint16 {
 			signature[i] = 1
 		}
 	}
-	signature[n] = byte(edge(r))
+	signature[n] = byte(b.edge(r))
 	id, ok := classes[string(signature)]
 	if !ok {
 		id = uint16(len(b.sample))
@@ -204,11 +207,15 @@ func (b *builder) class(r rune, classes map[string]uint16) uint16 {
 
 // boundaries returns the runes beyond ASCII, in order, at which the class can
 // change.
-func boundaries(prog *syntax.Prog) []rune {
+func (b *builder) boundaries() []rune {
 	list := []rune{utf8.RuneSelf}
 	add := func(first, last rune) { list = append(list, first, last+1) }
-	for i := range prog.Inst {
-		switch inst := &prog.Inst[i]; inst.Op {
+	if b.words {
+		eachRange(unicode.L, add)
+		eachRange(unicode.N, add)
+	}
+	for i := range b.prog.Inst {
+		switch inst := &b.prog.Inst[i]; inst.Op {
 		case syntax.InstRune, syntax.InstRune1:
 			if len(inst.Rune) == 1 {
 				add(inst.Rune[0], inst.Rune[0])
@@ -226,6 +233,30 @@ func boundaries(prog *syntax.Prog) []rune {
 	return slices.Compact(list)
 }
 
+func eachRange(t *unicode.RangeTable, add func(first, last rune)) {
+	each := func(first, last, stride rune) {
+		if stride == 1 {
+			add(first, last)
+			return
+		}
+		for r := first; r <= last; r += stride {
+			add(r, r)
+		}
+	}
+	for _, r := range t.R16 {
+		each(rune(r.Lo), rune(r.Hi), rune(r.Stride))
+	}
+	for _, r := range t.R32 {
+		each(rune(r.Lo), rune(r.Hi), rune(r.Stride))
+	}
+}
+
+func hasWordBoundary(prog *syntax.Prog) bool {
+	return slices.ContainsFunc(prog.Inst, func(i syntax.Inst) bool {
+		return i.Op == syntax.InstEmptyWidth && syntax.EmptyOp(i.Arg)&(syntax.EmptyWordBoundary|syntax.EmptyNoWordBoundary) != 0
+	})
+}
+
 func isRune(op syntax.InstOp) bool {
 	switch op {
 	case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
@@ -234,12 +265,12 @@ func isRune(op syntax.InstOp) bool {
 	return false
 }
 
-// edge returns what stands for c where a condition looks back at it.
-func edge(c rune) rune {
+// edge returns what stands for c where a condition looks at it.
+func (b *builder) edge(c rune) rune {
 	switch {
 	case c == endRune || c == '\n':
 		return c
-	case syntax.IsWordChar(c):
+	case syntax.IsWordChar(c), b.words && (unicode.IsLetter(c) || unicode.IsNumber(c)):
 		return 'a'
 	}
 	return ' '
@@ -283,7 +314,7 @@ func (t *table) addRow(s state) uint32 {
 func (t *table) follow(s state, class int) uint32 {
 	b := &t.builder
 	ahead, takes := b.sample[class], b.takes[class]
-	holds := syntax.EmptyOpContext(s.behind, ahead)
+	holds := syntax.EmptyOpContext(s.behind, b.edge(ahead))
 	var threads []uint32
 	clear(b.visited)
 	b.stack = append(b.stack[:0], s.threads...)
@@ -317,5 +348,5 @@ func (t *table) follow(s state, class int) uint32 {
 	if !b.anchored {
 		threads = append(threads, uint32(b.prog.Start))
 	}
-	return t.enter(edge(ahead), threads)
+	return t.enter(b.edge(ahead), threads)
 }

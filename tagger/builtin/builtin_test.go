@@ -225,6 +225,16 @@ func TestRules_leave_everyday_work_alone(t *testing.T) {
 		`awk '{print $1}' access.log | sort | uniq -c`, `for f in *.txt; do mv "$f" "${f%.txt}.md"; done`, `crontab -l`,
 		`python3 manage.py migrate`, `node server.js`, `echo $PATH`, `export EDITOR=vim`, `kill 1234`, `sudo apt-get update`,
 		`mysql -u app -p shop`, `psql -c 'select 1'`, `dd if=disk.img of=copy.img`, `openssl x509 -in c.pem -text`,
+		`curl -s https://example.org/api/v1/items | jq '.[0]'`, `curl -I https://example.org`, `curl -X POST -H 'A: b' -d @x.json https://example.org/api`,
+		`wget -qO- https://example.org/version.txt | head -1`, `curl http://localhost:8080/health -o /dev/null`, `wget https://example.org/manual.html`,
+		`scp -r web01:/srv/www backup/`, `rsync -avz web01:/srv/ /srv/`, `curl -s https://example.org/data.csv | perl -ne 'print if /x/'`,
+		`find / -xdev -perm -4000 -type f -print > suid.txt`, `crontab -l | sed 's/^#//' | crontab -`, `sudo crontab -u www-data -e`,
+		`su -s /bin/sh -c 'php cron.php' www-data`, `for h in web1 web2; do ssh $h uptime; done`, `gunzip -c x.gz | perl -pe 's/a/b/'`,
+		`export HISTCONTROL=ignoredups`, `echo 'HISTSIZE=10000' >> ~/.bashrc`, `OLDIFS="$IFS"`, `ulimit -c 0`, `rm -f /var/log/myapp/old.log`,
+		`ufw allow 22/tcp`, `iptables -A INPUT -p tcp --dport 443 -j ACCEPT`, `sudo usermod -aG docker bob`, `sudo tcpdump -i eth0 port 53`,
+		`systemctl enable nginx`, `echo 'make backup' | at midnight`, `sudo shutdown -h now`, `docker run --privileged -it builder`,
+		`dd if=/dev/zero of=/tmp/disk.img bs=1M count=100`, `update-ca-certificates`, `gdb -p 1234`, `kill 1234`, `printf '\xe2\x98\xa0\n'`,
+		`nc -l -p 8080 -c 'echo hello'`, `import sys`, `mysql -u app -p -e 'show tables' shop`, `grep -i shellshock /var/log/apache2/access.log`,
 		`date +%s`, `history | tail`, `which go`, `diff -u a b`, `sed -i s/a/b/ x.conf`, `touch x`, `mkdir -p a/b`,
 	} {
 		for _, f := range commandFindings(t, set, line) {

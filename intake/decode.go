@@ -24,13 +24,29 @@ func Decode(subject, text string) (*Message, error) {
 	if len(text) > MaxMessage {
 		return nil, ttp.Permanent(fmt.Errorf("message has %d bytes, more than the %d that are read", len(text), MaxMessage))
 	}
-	read, ok := decoders[generic(subject)]
-	if !ok {
-		return nil, ttp.Permanent(errors.New("no events are made of this subject"))
+	if !Handles(subject) {
+		return nil, errSubject
 	}
 	env, err := ttp.ParseEnvelope(text)
 	if err != nil {
 		return nil, err
+	}
+	return DecodeEnvelope(subject, env)
+}
+
+var errSubject = ttp.Permanent(errors.New("no events are made of this subject"))
+
+// Handles reports whether [Decode] knows what to make of a subject.
+func Handles(subject string) bool {
+	_, ok := decoders[generic(subject)]
+	return ok
+}
+
+// DecodeEnvelope is [Decode] of a message whose envelope has been read.
+func DecodeEnvelope(subject string, env ttp.Envelope) (*Message, error) {
+	read, ok := decoders[generic(subject)]
+	if !ok {
+		return nil, errSubject
 	}
 	m := &Message{Subject: subject}
 	d := &decoder{Message: m, env: env, payload: env.Payload}
@@ -283,18 +299,38 @@ func stampIn(v ttp.Value) (stamp, bool) {
 		return stamp{at.Format(secondLayout), at}, true
 	}
 	text, _ := v.Text()
-	if len(text) < len(secondLayout) {
+	wall, ok := wallClock(text)
+	if !ok {
 		return stamp{}, false
 	}
 	second := text[:10] + "T" + text[11:len(secondLayout)]
-	wall, err := time.Parse(secondLayout, second)
-	if err != nil || text[10] != 'T' && text[10] != ' ' && text[10] != 't' {
-		return stamp{}, false
-	}
 	if rest := text[len(secondLayout):]; rest != "" {
 		if at, err := time.Parse(time.RFC3339Nano, second+rest); err == nil {
 			return stamp{second, at.UTC()}, true
 		}
 	}
 	return stamp{second, wall}, true
+}
+
+// wallClock reads the seconds of a time, 2026-05-02T06:22:48 or with a space,
+// and looks at nothing behind them. It is [time.Parse] for that one layout, and
+// much of the work on an event if that is used.
+func wallClock(text string) (time.Time, bool) {
+	if len(text) < len(secondLayout) || text[10] != 'T' && text[10] != ' ' && text[10] != 't' {
+		return time.Time{}, false
+	}
+	var parts [6]int
+	for i, part := range [...]struct{ from, to int }{{0, 4}, {5, 7}, {8, 10}, {11, 13}, {14, 16}, {17, 19}} {
+		for _, c := range []byte(text[part.from:part.to]) {
+			if c < '0' || c > '9' {
+				return time.Time{}, false
+			}
+			parts[i] = 10*parts[i] + int(c-'0')
+		}
+	}
+	if text[4] != '-' || text[7] != '-' || text[13] != ':' || text[16] != ':' || parts[3] > 23 || parts[4] > 59 || parts[5] > 59 {
+		return time.Time{}, false
+	}
+	at := time.Date(parts[0], time.Month(parts[1]), parts[2], parts[3], parts[4], parts[5], 0, time.UTC)
+	return at, int(at.Month()) == parts[1] && at.Day() == parts[2] // no 31st of June
 }

@@ -23,6 +23,11 @@ func ParseEnvelope(text string) (Envelope, error) {
 	if err != nil {
 		return Envelope{}, err
 	}
+	return ReadEnvelope(o)
+}
+
+// ReadEnvelope is [ParseEnvelope] of a message that has been parsed.
+func ReadEnvelope(o Object) (Envelope, error) {
 	if v, _ := o.Get("v"); !isVersion1(v) {
 		return Envelope{}, Permanent(fmt.Errorf("envelope version %.20q is not supported, only 1", string(v)))
 	}

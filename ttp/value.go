@@ -173,7 +173,7 @@ func (v Value) Object() (Object, bool) {
 	if !ok {
 		return nil, false
 	}
-	var o Object
+	o := make(Object, 0, 8)
 	s := scanner{text: string(v)}
 	s.object(func(name string, value Value) { o = append(o, Member{name, value}) })
 	return o, true

@@ -33,10 +33,17 @@ const (
 // error means that nothing was stored and is never about a single row; the
 // same call may succeed later.
 func (d *DB) Write(ctx context.Context, batch []ttp.Tagged) (ttp.Written, error) {
+	return d.writeBatch(ctx, batch, nil)
+}
+
+// writeBatch is Write. also, if set, runs in the transaction, each time it is
+// begun; its error is one of the whole batch.
+func (d *DB) writeBatch(ctx context.Context, batch []ttp.Tagged, also func(context.Context, *sql.Tx, ttp.Written) error) (ttp.Written, error) {
 	w, err := d.prepare(ctx, batch)
 	if err != nil {
 		return ttp.Written{}, d.failed(err)
 	}
+	w.also = also
 	fresh, err := w.store(ctx, w.rows)
 	for err != nil {
 		if !ofRow(err) {
@@ -56,26 +63,27 @@ func (d *DB) Write(ctx context.Context, batch []ttp.Tagged) (ttp.Written, error)
 
 // written sums up. A tag that came twice shares the fate of the first.
 func (w *writing) written(fresh []row) ttp.Written {
-	w.result.Inserted = len(fresh)
-	w.result.Duplicates = len(w.rows) - len(fresh)
+	result := w.result
+	result.Inserted, result.Duplicates = len(fresh), len(w.rows)-len(fresh)
+	result.Refused = slices.Clone(w.result.Refused)
 	stored := make(map[string]bool, len(w.rows))
 	for i := range w.rows {
 		stored[w.rows[i].tag.UUID] = true
 	}
 	fate := make(map[string]ttp.Refusal)
-	for _, r := range w.result.Refused {
+	for _, r := range result.Refused {
 		fate[r.Tag.UUID] = r
 	}
 	for _, again := range w.again {
 		if stored[again.tag.UUID] {
-			w.result.Duplicates++
+			result.Duplicates++
 			continue
 		}
 		r := fate[again.tag.UUID]
 		r.Arrived, r.Tag = again.arrived, again.tag
-		w.result.Refused = append(w.result.Refused, r)
+		result.Refused = append(result.Refused, r)
 	}
-	return w.result
+	return result
 }
 
 // failed notes what an error tells about the schema.
@@ -97,6 +105,7 @@ type writing struct {
 	now     string
 	careful bool // ask what is there before inserting
 	result  ttp.Written
+	also    func(context.Context, *sql.Tx, ttp.Written) error // nil: nothing
 }
 
 // prepare makes the rows and sets those apart that would not be stored as they are.
@@ -192,14 +201,22 @@ func (w *writing) try(ctx context.Context, rows []row) error {
 // store inserts rows and announces what is new, in one transaction.
 func (w *writing) store(ctx context.Context, rows []row) (fresh []row, err error) {
 	w.result.Fresh = nil
-	if len(rows) == 0 {
+	if len(rows) == 0 && w.also == nil {
 		return nil, nil
 	}
 	err = w.transact(ctx, func(tx *sql.Tx) error {
 		failpoint.Hit(failpoint.AfterBegin)
 		var err error
-		if fresh, err = w.insertFresh(ctx, tx, rows); err != nil || !w.announce {
+		if fresh, err = w.insertFresh(ctx, tx, rows); err != nil {
 			return err
+		}
+		if w.also != nil {
+			if err := w.also(ctx, tx, w.written(fresh)); err != nil {
+				return err
+			}
+		}
+		if !w.announce {
+			return nil
 		}
 		failpoint.Hit(failpoint.AfterInsert)
 		w.result.Fresh = w.announcements(fresh)
@@ -252,7 +269,7 @@ func (w *writing) once(ctx context.Context, do func(*sql.Tx) error) error {
 func (w *writing) insertFresh(ctx context.Context, tx *sql.Tx, rows []row) ([]row, error) {
 	fresh := rows
 	if w.careful {
-		there, err := w.present(ctx, tx, rows)
+		there, err := w.present(ctx, tx, uuidsOf(rows))
 		if err != nil {
 			return nil, err
 		}
@@ -269,15 +286,23 @@ func (w *writing) insertFresh(ctx context.Context, tx *sql.Tx, rows []row) ([]ro
 	return fresh, nil
 }
 
-// present returns the uuids of rows that are in the table.
-func (w *writing) present(ctx context.Context, tx *sql.Tx, rows []row) (map[string]bool, error) {
+func uuidsOf(rows []row) []string {
+	uuids := make([]string, len(rows))
+	for i := range rows {
+		uuids[i] = rows[i].tag.UUID
+	}
+	return uuids
+}
+
+// present returns which uuids are in the table.
+func (d *DB) present(ctx context.Context, q querier, uuids []string) (map[string]bool, error) {
 	there := make(map[string]bool)
-	for chunk := range slices.Chunk(rows, maxRows) {
-		uuids := make([]any, len(chunk))
-		for i := range chunk {
-			uuids[i] = chunk[i].tag.UUID
+	for chunk := range slices.Chunk(uuids, maxRows) {
+		args := make([]any, len(chunk))
+		for i, uuid := range chunk {
+			args[i] = uuid
 		}
-		err := each(ctx, tx, "SELECT uuid FROM ttp_tag WHERE uuid IN ("+marks(len(uuids))+")", uuids, func(scan func(...any) error) error {
+		err := each(ctx, q, "SELECT uuid FROM ttp_tag WHERE uuid IN ("+marks(len(args))+")", args, func(scan func(...any) error) error {
 			var uuid string
 			err := scan(&uuid)
 			there[strings.ToLower(uuid)] = true // a column that folds case finds other spellings, too

@@ -1,0 +1,149 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Settled returns the sequence up to which the worker's consumer on a stream
+// has settled everything. ok is false if the stream has no such consumer.
+func (b *Bus) Settled(ctx context.Context, stream string) (sequence uint64, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	cons, err := b.js.Consumer(ctx, stream, b.o.Consumer.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, fmt.Errorf("look at consumer %s: %w", b.o.Consumer.Name, err)
+	}
+	return cons.CachedInfo().AckFloor.Stream, true, nil
+}
+
+// Stored is a message as a stream has it.
+type Stored struct {
+	Subject  string // without the prefix
+	Data     []byte
+	Sequence uint64
+}
+
+// History reads what a stream holds and leaves no trace there: no consumer
+// that stays, no acknowledgements. It is not safe for concurrent use.
+type History struct {
+	bus    *Bus
+	stream string
+	since  time.Time
+	until  time.Time
+
+	cons  jetstream.Consumer
+	iter  jetstream.MessagesContext
+	last  uint64
+	ended bool
+}
+
+// NewHistory returns the history of a stream from since until until; zero
+// times are open. The caller must Close it.
+func (b *Bus) NewHistory(stream string, since, until time.Time) *History {
+	return &History{bus: b, stream: stream, since: since, until: until}
+}
+
+// Begin begins at a sequence, or with 0 at the first message. It returns the
+// sequence that is read last: what the stream has now, but not what the
+// worker's consumer, if the stream has it, has not settled. That is for the
+// live worker to tag and to announce.
+func (h *History) Begin(ctx context.Context, first uint64) (last uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*answerWithin)
+	defer cancel()
+	stream, err := h.bus.js.Stream(ctx, h.stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0, fmt.Errorf("read stream %s: there is no such stream", h.stream)
+	} else if err != nil {
+		return 0, fmt.Errorf("read stream %s: %w", h.stream, err)
+	}
+	h.last = stream.CachedInfo().State.LastSeq
+	settled, ok, err := h.bus.Settled(ctx, h.stream)
+	if err != nil {
+		return 0, err
+	}
+	if ok {
+		h.last = min(h.last, settled)
+	}
+	cfg := jetstream.OrderedConsumerConfig{
+		FilterSubjects: h.bus.prefixed(telemetry()...), DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute,
+	}
+	switch {
+	case first > h.last || h.last == 0:
+		h.ended = true
+		return h.last, nil
+	case first > 0:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, first
+	case !h.since.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &h.since
+	}
+	return h.last, h.open(ctx, cfg)
+}
+
+func (h *History) open(ctx context.Context, cfg jetstream.OrderedConsumerConfig) (err error) {
+	if h.cons, err = h.bus.js.OrderedConsumer(ctx, h.stream, cfg); err != nil {
+		return fmt.Errorf("read stream %s: %w", h.stream, err)
+	}
+	if info, err := h.cons.Info(ctx); err == nil && info.NumPending == 0 && info.Delivered.Consumer == 0 {
+		h.ended = true
+		return nil
+	}
+	if h.iter, err = h.cons.Messages(jetstream.PullMaxMessages(500)); err != nil {
+		return fmt.Errorf("read stream %s: %w", h.stream, err)
+	}
+	return nil
+}
+
+// lookAgain is how long nothing may come before the server is asked whether
+// anything will.
+const lookAgain = 5 * time.Second
+
+// Next returns the next message, or io.EOF when all were returned.
+func (h *History) Next(ctx context.Context) (Stored, error) {
+	for !h.ended {
+		wait, cancel := context.WithTimeout(ctx, lookAgain)
+		msg, err := h.iter.Next(jetstream.NextContext(wait))
+		cancel()
+		switch {
+		case err == nil:
+			return h.take(msg)
+		case ctx.Err() != nil:
+			return Stored{}, ctx.Err()
+		case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout):
+			return Stored{}, fmt.Errorf("read stream %s: %w", h.stream, err)
+		}
+		info, err := h.cons.Info(ctx)
+		h.ended = err == nil && info.NumPending == 0
+	}
+	return Stored{}, io.EOF
+}
+
+func (h *History) take(msg jetstream.Msg) (Stored, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return Stored{}, fmt.Errorf("read stream %s: %w", h.stream, err)
+	}
+	seq := meta.Sequence.Stream
+	h.ended = meta.NumPending == 0 || seq >= h.last
+	if seq > h.last || !h.until.IsZero() && !meta.Timestamp.Before(h.until) {
+		h.ended = true
+		return Stored{}, io.EOF
+	}
+	return Stored{Subject: h.bus.bare(msg.Subject()), Data: msg.Data(), Sequence: seq}, nil
+}
+
+// Close ends reading.
+func (h *History) Close() {
+	if h.iter != nil {
+		h.iter.Stop()
+	}
+}

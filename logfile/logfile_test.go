@@ -1,0 +1,532 @@
+package logfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"ttp-worker/ttp"
+)
+
+// show writes a record on one line: subject and payload.
+func show(r Record) string { return r.Subject + " " + string(r.Envelope.Payload.AppendJSON(nil)) }
+
+func read(t testing.TB, r *Reader) (got []string) {
+	t.Helper()
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return got
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, show(rec))
+	}
+}
+
+func reading(t testing.TB, o Options) *Reader {
+	t.Helper()
+	r, err := NewReader(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+func file(t testing.TB, text string) string {
+	t.Helper()
+	return write(t, filepath.Join(t.TempDir(), "log.json"), text)
+}
+
+func write(t testing.TB, name, text string) string {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// cowrieLine makes an event of a session at a second of a day.
+func cowrieLine(event, session string, second int, more string) string {
+	return fmt.Sprintf(`{"eventid":"cowrie.%s","session":%q,"src_ip":"198.51.100.7","sensor":"s1","timestamp":"2026-05-02T%02d:%02d:%02d.500000Z"%s}`+"\n",
+		event, session, second/3600, second/60%60, second%60, more)
+}
+
+func TestFormats(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		text      string
+		want      []string
+		malformed int
+		ignored   int
+	}{
+		"an envelope": {
+			text: `{"v":1,"topic":"attacker.command","payload":{"command_text":"id"}}`,
+			want: []string{`attacker.command {"command_text":"id"}`},
+		},
+		"an envelope without a topic": {text: `{"v":1,"payload":{"command_text":"id"}}`, malformed: 1},
+		"what is no JSON":             {text: "attacker\n\n{\"x\":", malformed: 2},
+		"an object of no format":      {text: `{"x":1}`, malformed: 1},
+		"a byte order mark":           {text: "\ufeff" + `{"topic":"a.b","payload":{}}`, want: []string{"a.b {}"}},
+		"a list on a line":            {text: `[{"topic":"a","payload":{}},{"topic":"b","payload":{}}]`, want: []string{"a {}", "b {}"}},
+		"objects and a list over several lines": {
+			text: "[\n  {\n    \"topic\": \"a\",\n    \"payload\": {\n    }\n  },\n  {\n    \"topic\": \"b\",\n    \"payload\": {}\n  }\n]\n",
+			want: []string{"a {}", "b {}"},
+		},
+		"an object over several lines that does not end": {text: "{\n\"topic\": \"a\",\n", malformed: 1},
+		"a line that is too long":                        {text: strings.Repeat("x", maxLine+1) + "\n" + `{"topic":"a","payload":{}}`, want: []string{"a {}"}, malformed: 1},
+		"a session of Cowrie": {
+			text: cowrieLine("session.connect", "S", 0, `,"dst_port":2222,"protocol":"ssh"`) +
+				cowrieLine("login.failed", "S", 1, `,"username":"root","password":"a"`) +
+				cowrieLine("login.failed", "S", 2, `,"username":"root","password":"b"`) +
+				cowrieLine("login.failed", "S", 2, `,"username":"root","password":"b"`) +
+				cowrieLine("login.success", "S", 3, `,"username":"root","password":"c"`) +
+				cowrieLine("command.input", "S", 4, `,"input":"uname -a; id"`) +
+				cowrieLine("command.success", "S", 4, `,"input":"id"`) +
+				cowrieLine("command.input", "S", 5, `,"input":""`) +
+				cowrieLine("session.file_download", "S", 6, `,"url":"http://192.0.2.1/x","shasum":"ab"`) +
+				cowrieLine("direct-tcpip.request", "S", 7, `,"dst_ip":"192.0.2.9","dst_port":25`) +
+				cowrieLine("session.params", "S", 8, `,"message":[]`) +
+				cowrieLine("session.closed", "S", 9, `,"duration":9.5`) +
+				cowrieLine("log.closed", "S", 9, ``),
+			want: []string{`attacker.session.ended {"session_id":"S","attacker_ip":"198.51.100.7","decky_id":"s1","service":"ssh",` +
+				`"ended_at":"2026-05-02T00:00:09.500000Z","duration_s":9.5,` +
+				`"commands":[{"command_text":"uname -a; id","ts":"2026-05-02T00:00:04.500000Z"}],` +
+				`"auth_attempts":[` +
+				`{"username":"root","password":"a","service":"ssh","result":"failure","fail_count":1,"password_count":1,"ts":"2026-05-02T00:00:01.500000Z"},` +
+				`{"username":"root","password":"b","service":"ssh","result":"failure","fail_count":2,"password_count":2,"ts":"2026-05-02T00:00:02.500000Z"},` +
+				`{"username":"root","password":"b","service":"ssh","result":"failure","fail_count":3,"password_count":2,"ts":"2026-05-02T00:00:02.500000Z"},` +
+				`{"username":"root","password":"c","service":"ssh","result":"success","fail_count":3,"password_count":2,"prior_brute":true,"ts":"2026-05-02T00:00:03.500000Z"}],` +
+				`"files":[{"url":"http://192.0.2.1/x","shasum":"ab"}],"forwards":[{"dst_ip":"192.0.2.9","dst_port":25}],` +
+				`"download_count":1,"forward_count":1,"fail_count":3}`},
+			ignored: 3,
+		},
+		"a session of Cowrie without an end": {
+			text: cowrieLine("command.input", "S", 4, `,"input":"id"`),
+			want: []string{`attacker.session.ended {"session_id":"S","attacker_ip":"198.51.100.7","decky_id":"s1","ended_at":"2026-05-02T00:00:04.500000Z","duration_s":0,` +
+				`"commands":[{"command_text":"id","ts":"2026-05-02T00:00:04.500000Z"}]}`},
+		},
+		"events of Cowrie without a session or a time": {
+			text:      `{"eventid":"cowrie.command.input","sensor":"s","input":"id","timestamp":"2026-05-02T00:00:00Z"}` + "\n" + `{"eventid":"cowrie.command.input","session":"S","input":"id"}`,
+			malformed: 2,
+		},
+		"a login at OpenCanary": {
+			text: `{"dst_host":"10.0.0.1","dst_port":22,"local_time":"2026-05-02 01:02:03.5","logdata":{"USERNAME":"root","PASSWORD":"x"},"logtype":4002,"node_id":"n1","src_host":"198.51.100.7","src_port":1}`,
+			want: []string{`attacker.auth {"attacker_ip":"198.51.100.7","decky_id":"n1","service":"ssh","ts":"2026-05-02T01:02:03.500000Z","username":"root","password":"x","result":"failure"}`},
+		},
+		"a login page of OpenCanary": {
+			text: `{"dst_port":80,"utc_time":"2026-05-02 01:02:03","logdata":{"HOSTNAME":"h","USERNAME":"u","PASSWORD":"p","PATH":"/index.html?x","USERAGENT":"curl"},"logtype":3001,"node_id":"n1","src_host":"198.51.100.7"}`,
+			want: []string{
+				`attacker.http {"attacker_ip":"198.51.100.7","decky_id":"n1","service":"http","ts":"2026-05-02T01:02:03.000000Z","method":"POST","raw_url":"/index.html?x","request_path":"/index.html","user_agent":"curl","host":"h"}`,
+				`attacker.auth {"attacker_ip":"198.51.100.7","decky_id":"n1","service":"http","ts":"2026-05-02T01:02:03.000000Z","username":"u","password":"p","result":"failure"}`,
+			},
+		},
+		"OpenCanary's webhook, and a redis command": {
+			text: `{"message":"{\"logtype\":17001,\"logdata\":{\"CMD\":\"CONFIG\",\"ARGS\":\"SET dir /root/.ssh\"},\"node_id\":\"n1\",\"src_host\":\"198.51.100.7\",\"local_time\":\"2026-05-02 01:02:03\"}"}`,
+			want: []string{`attacker.command {"attacker_ip":"198.51.100.7","decky_id":"n1","service":"redis","ts":"2026-05-02T01:02:03.000000Z","command_text":"CONFIG SET dir /root/.ssh"}`},
+		},
+		"OpenCanary's word on itself": {text: `{"logtype":1001,"logdata":{"msg":{"logdata":"x"}},"local_time":"2026-05-02 01:02:03"}`, ignored: 1},
+		"a hit of Canarytokens": {
+			text: `{"channel":"HTTP","token_type":"aws_keys","src_ip":"203.0.113.9","token":"y0all","time":"2026-08-07 09:00:12 (UTC)","memo":"m","manage_url":"https://x/manage?token=y0all&auth=secret",` +
+				`"additional_data":{"useragent":"Boto3","additional_info":{"aws_key_log_data":{"eventName":["GetCallerIdentity"]}}}}`,
+			want: []string{`canary.y0all.triggered {"token_id":"y0all","src_ip":"203.0.113.9","token_type":"aws_keys","channel":"HTTP","user_agent":"Boto3","occurred_at":"2026-08-07T09:00:12Z",` +
+				`"additional_info":{"aws_key_log_data":{"eventName":["GetCallerIdentity"]}}}`},
+		},
+		"a hit of Canarytokens in its old shape": {
+			text: `{"manage_url":"http://x/manage?token=t1&auth=a","memo":"m","additional_data":{"src_ip":"203.0.113.9","useragent":"Mozilla","referer":null,"location":null},"channel":"HTTP","time":"2022-03-07 06:14:36 (UTC)"}`,
+			want: []string{`canary.t1.triggered {"token_id":"t1","src_ip":"203.0.113.9","channel":"HTTP","user_agent":"Mozilla","occurred_at":"2022-03-07T06:14:36Z"}`},
+		},
+		"the test of a webhook": {text: `{"token":"a+test+token","token_type":"web","src_ip":"127.0.0.1","time":"2022-03-07 06:14:36 (UTC)","channel":"HTTP","manage_url":"http://x"}`, ignored: 1},
+		"a token of the Thinkst console": {
+			text: `{"AlertType":"CanaryIncident","CanaryName":"c1","CanaryID":"i","SourceIP":"203.0.113.9","Timestamp":"2026-08-07 09:00:12 (UTC)","Description":"AWS API Key Canarytoken triggered","LogType":"17001","AdditionalDetails":[["Canarytoken","t2"],["User-Agent","curl"]]}`,
+			want: []string{`canary.t2.triggered {"token_id":"t2","src_ip":"203.0.113.9","decky_name":"c1","token_type":"aws_keys","user_agent":"curl","occurred_at":"2026-08-07T09:00:12Z"}`},
+		},
+		"a login at a bird of the Thinkst console": {
+			text: `{"AlertType":"CanaryIncident","CanaryName":"c1","CanaryID":"i","CanaryPort":21,"SourceIP":"203.0.113.9","Timestamp":"2026-08-07 09:00:12 (UTC)","Description":"FTP Login Attempt","LogType":2000,"AdditionalDetails":[["Username","u"],["Password","p"]]}`,
+			want: []string{`attacker.auth {"attacker_ip":"203.0.113.9","decky_id":"c1","service":"ftp","ts":"2026-08-07T09:00:12.000000Z","username":"u","password":"p","result":"failure"}`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := reading(t, Options{Files: []string{file(t, c.text)}})
+			if diff := cmp.Diff(c.want, read(t, r)); diff != "" {
+				t.Errorf("records (-want +got):\n%s", diff)
+			}
+			if r.Malformed != c.malformed || r.Ignored != c.ignored {
+				t.Errorf("%d malformed, %d ignored, want %d and %d", r.Malformed, r.Ignored, c.malformed, c.ignored)
+			}
+		})
+	}
+}
+
+func TestFormat_forced(t *testing.T) {
+	t.Parallel()
+	text := `{"topic":"a","payload":{}}` + "\n" + cowrieLine("command.input", "S", 4, `,"input":"id"`)
+	r := reading(t, Options{Files: []string{file(t, text)}, Format: "envelope"})
+	if got := read(t, r); len(got) != 1 || r.Malformed != 1 {
+		t.Errorf("%q, %d malformed", got, r.Malformed)
+	}
+	if _, err := NewReader(Options{Format: "x"}); err == nil {
+		t.Error("no error for a format that does not exist")
+	}
+}
+
+func TestOpenCanary_probesDoNotCollapse(t *testing.T) {
+	t.Parallel()
+	line := func(port, second string) string {
+		return `{"dst_port":"` + port + `","utc_time":"2026-05-02 01:02:` + second + `","logdata":{"FILENAME":"router-confg"},"logtype":10001,"node_id":"n","src_host":"198.51.100.7"}` + "\n"
+	}
+	r := reading(t, Options{Files: []string{file(t, line("69", "03")+line("70", "03")+line("69", "04")+line("69", "03"))}})
+	ids := make(map[string]bool)
+	for range 4 {
+		rec, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.Envelope.Payload.Text("tftp_filename") != "router-confg" {
+			t.Errorf("payload %s", rec.Data())
+		}
+		ids[rec.Envelope.Payload.Text("source_id")] = true
+	}
+	if len(ids) != 3 {
+		t.Errorf("%d ids for three different probes, one of them twice", len(ids))
+	}
+}
+
+func TestCompressed(t *testing.T) {
+	t.Parallel()
+	text := twoDays(40)
+	want := read(t, reading(t, Options{Files: []string{file(t, text)}}))
+	dir := t.TempDir()
+	var gz, zst bytes.Buffer
+	z := gzip.NewWriter(&gz)
+	_, _ = z.Write([]byte(text)) // a buffer takes all
+	_ = z.Close()
+	zw, err := zstd.NewWriter(&zst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = zw.Write([]byte(text))
+	_ = zw.Close()
+	for name, o := range map[string]Options{
+		"gzip":           {Files: []string{write(t, filepath.Join(dir, "a.gz"), gz.String())}},
+		"zstd":           {Files: []string{write(t, filepath.Join(dir, "a.zst"), zst.String())}},
+		"standard input": {Files: []string{Stdin}, Stdin: strings.NewReader(text)},
+		"gzip on it":     {Files: []string{Stdin}, Stdin: bytes.NewReader(gz.Bytes())},
+	} {
+		if diff := cmp.Diff(want, read(t, reading(t, o))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	cut := reading(t, Options{Files: []string{write(t, filepath.Join(dir, "cut.gz"), gz.String()[:gz.Len()/2]), write(t, filepath.Join(dir, "b.gz"), gz.String())}})
+	if got := read(t, cut); cut.Malformed == 0 || len(got) < len(want) {
+		t.Errorf("a damaged file: %d records, %d malformed; the file behind it was not read", len(got), cut.Malformed)
+	}
+}
+
+// twoDays is a log whose sessions overlap. Every fifth has no end.
+func twoDays(sessions int) string {
+	var b strings.Builder
+	for i := range sessions {
+		id := fmt.Sprintf("S%d", i)
+		b.WriteString(cowrieLine("session.connect", id, 60*i, ""))
+		for back := range 3 {
+			if i >= back {
+				b.WriteString(cowrieLine("command.input", fmt.Sprintf("S%d", i-back), 60*i+back, fmt.Sprintf(`,"input":"echo %d %d"`, i, back)))
+			}
+		}
+		if i >= 4 && i%5 != 0 {
+			b.WriteString(cowrieLine("session.closed", fmt.Sprintf("S%d", i-4), 60*i+9, `,"duration":1`))
+		}
+		if i%7 == 0 {
+			b.WriteString("no JSON\n")
+		}
+	}
+	return b.String()
+}
+
+func TestResume_anywhere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := twoDays(30)
+	half := strings.LastIndexByte(text[:len(text)/2], '\n') + 1
+	o := Options{Files: []string{write(t, filepath.Join(dir, "1"), text[:half]), write(t, filepath.Join(dir, "2"), text[half:])}}
+	whole := reading(t, o)
+	want := read(t, whole)
+	places := 0
+	for k := 0; k <= len(want); k++ {
+		first := reading(t, o)
+		var got []string
+		for range k {
+			rec, err := first.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, show(rec))
+		}
+		place, ok := first.Place()
+		if !ok {
+			continue
+		}
+		places++
+		second := reading(t, o)
+		if err := second.Resume(place); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, read(t, second)...)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("stopped after %d records (-want +got):\n%s", k, diff)
+		}
+		if n := first.Malformed + second.Malformed; n != whole.Malformed {
+			t.Errorf("stopped after %d records: %d malformed, want %d", k, n, whole.Malformed)
+		}
+		if n := first.Rows + second.Rows; n != whole.Rows {
+			t.Errorf("stopped after %d records: %d rows, want %d", k, n, whole.Rows)
+		}
+	}
+	if places < len(want)/2 {
+		t.Errorf("only %d places in %d records", places, len(want))
+	}
+}
+
+func TestResume_atTheEnd(t *testing.T) {
+	t.Parallel()
+	o := Options{Files: []string{file(t, twoDays(10))}}
+	r := reading(t, o)
+	read(t, r)
+	place, ok := r.Place()
+	if !ok {
+		t.Fatal("the end is no place")
+	}
+	again := reading(t, o)
+	if err := again.Resume(place); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, again); len(got) > 0 {
+		t.Errorf("%d records behind the end", len(got))
+	}
+}
+
+func TestResume_refusesAnotherFile(t *testing.T) {
+	t.Parallel()
+	name := file(t, twoDays(10))
+	r := reading(t, Options{Files: []string{name}})
+	read(t, r)
+	place, _ := r.Place()
+	write(t, name, "{}\n"+twoDays(10))
+	if err := reading(t, Options{Files: []string{name}}).Resume(place); err == nil {
+		t.Error("a file that begins otherwise was taken for the same")
+	}
+	if err := reading(t, Options{Files: []string{file(t, "")}}).Resume(place); err == nil {
+		t.Error("a place in a file that is not read was taken")
+	}
+}
+
+func TestCowrie_ends(t *testing.T) {
+	t.Parallel()
+	const day = `{"eventid":"cowrie.command.input","session":"T","sensor":"s1","src_ip":"198.51.100.8","input":"id","timestamp":"2026-05-0%dT%s"}` + "\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"after a day": {
+			text: cowrieLine("session.connect", "S", 60, "") + fmt.Sprintf(day, 3, "00:01:00Z") + fmt.Sprintf(day, 3, "00:01:02Z"),
+			want: "S T",
+		},
+		"before a log of an earlier year": {
+			text: cowrieLine("session.connect", "S", 60, "") + strings.Replace(fmt.Sprintf(day, 1, "00:00:00Z"), "2026", "2017", 1) + cowrieLine("session.closed", "S", 61, ""),
+			want: "S T",
+		},
+		"at its end": {
+			text: cowrieLine("session.connect", "S", 60, "") + fmt.Sprintf(day, 2, "00:01:00Z") + cowrieLine("session.closed", "S", 61, ""),
+			want: "S T",
+		},
+	} {
+		var ids []string
+		r := reading(t, Options{Files: []string{file(t, c.text)}})
+		for {
+			rec, err := r.Next()
+			if err != nil {
+				break
+			}
+			ids = append(ids, rec.Envelope.Payload.Text("session_id"))
+		}
+		if got := strings.Join(ids, " "); got != c.want {
+			t.Errorf("%s: sessions %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestCowrie_hugeSessionIsHandedOutInParts(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	const commands = 2*maxEntries + 10
+	for i := range commands {
+		b.WriteString(cowrieLine("command.input", "S", i, fmt.Sprintf(`,"input":"echo %d"`, i)))
+	}
+	b.WriteString(cowrieLine("session.closed", "S", commands, ""))
+	r := reading(t, Options{Files: []string{file(t, b.String())}})
+	counts := make(map[string]int)
+	texts := make(map[string]bool)
+	for {
+		rec, err := r.Next()
+		if err != nil {
+			break
+		}
+		counts[rec.Subject]++
+		if rec.Subject == "attacker.command" {
+			p := rec.Envelope.Payload
+			texts[p.Text("command_text")] = p.Text("session_id") == "S" && p.Has("ts")
+			continue
+		}
+		list, _ := rec.Envelope.Payload.List("commands")
+		for _, v := range list {
+			o, _ := v.Object()
+			texts[o.Text("command_text")] = true
+		}
+	}
+	if counts["attacker.session.ended"] != 1 || counts["attacker.command"] != 2*maxEntries || len(texts) != commands {
+		t.Errorf("%v, %d commands of %d", counts, len(texts), commands)
+	}
+	for text, ok := range texts {
+		if !ok {
+			t.Errorf("%s has lost its session or its time", text)
+		}
+	}
+}
+
+func TestCowrie_memoryIsBounded(t *testing.T) {
+	t.Parallel()
+	c := newCowrie()
+	var queue []Record
+	for i := range maxOpen + 100 {
+		o, err := ttp.ParseObject(strings.TrimSpace(cowrieLine("session.connect", fmt.Sprintf("S%d", i), i%80000, "")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.take(o, Mark{}, &queue); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.open) != maxOpen || c.list.Len() != maxOpen || len(queue) != 100 {
+		t.Errorf("%d sessions open, %d handed out", len(c.open), len(queue))
+	}
+}
+
+func TestRecord_ID(t *testing.T) {
+	t.Parallel()
+	name := file(t, twoDays(10)+`{"topic":"a","payload":{}}`)
+	ids := func() (list []string) {
+		r := reading(t, Options{Files: []string{name}})
+		for {
+			rec, err := r.Next()
+			if err != nil {
+				return list
+			}
+			list = append(list, rec.ID())
+		}
+	}
+	first, second := ids(), ids()
+	if !slices.Equal(first, second) {
+		t.Error("the same records have other ids")
+	}
+	slices.Sort(first)
+	if n := len(slices.Compact(first)); n != len(second) {
+		t.Errorf("%d ids for %d records", n, len(second))
+	}
+}
+
+func TestRecord_DataIsAnEnvelope(t *testing.T) {
+	t.Parallel()
+	r := reading(t, Options{Files: []string{file(t, cowrieLine("command.input", "S", 4, `,"input":"id"`))}})
+	rec, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := ttp.ParseEnvelope(string(rec.Data()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(rec.Envelope.Payload, env.Payload); diff != "" || env.ID != rec.ID() {
+		t.Errorf("%s", rec.Data())
+	}
+}
+
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	name := file(t, `{"topic":"1","payload":{}}`+"\n"+`{"topic":"2","pay`)
+	r := reading(t, Options{Files: []string{name}, Follow: true})
+	expect := func(what string, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, read(t, r)); diff != "" {
+			t.Fatalf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	expect("a line that is being written waits", "1 {}")
+	appendTo(t, name, `load":{}}`+"\n"+cowrieLine("command.input", "S", 1, `,"input":"id"`))
+	expect("its end has come; an open session stays open", "2 {}")
+	appendTo(t, name, `{"topic":"3","payload":{}}`+"\n")
+	rename(t, name, name+".1")
+	expect("what was written before the rotation", "3 {}")
+	write(t, name, `{"topic":"4","payload":{}}`+"\n")
+	expect("the new file", "4 {}")
+	write(t, name, "")
+	expect("the file was cut off")
+	appendTo(t, name, `{"topic":"5","payload":{}}`+"\n")
+	expect("what was written behind the cut", "5 {}")
+}
+
+func TestFollow_resumesAcrossRotations(t *testing.T) {
+	t.Parallel()
+	line := func(topic string) string { return `{"topic":"` + topic + `","payload":{}}` + "\n" }
+	name := file(t, line("1")+cowrieLine("command.input", "S", 1, `,"input":"id"`)+line("2"))
+	r := reading(t, Options{Files: []string{name}, Follow: true})
+	read(t, r)
+	place, ok := r.Place()
+	if !ok || place.From == place.At {
+		t.Fatalf("place %+v, %v", place, ok)
+	}
+	appendTo(t, name, line("3"))
+	rename(t, name, name+".2")
+	write(t, name, line("4"))
+	rename(t, name, name+".1")
+	write(t, name, line("5")+cowrieLine("session.closed", "S", 2, ""))
+	again := reading(t, Options{Files: []string{name}, Follow: true})
+	if err := again.Resume(place); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, again)
+	if len(got) != 4 || got[0] != "3 {}" || got[1] != "4 {}" || got[2] != "5 {}" || !strings.Contains(got[3], `"command_text":"id"`) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func appendTo(t testing.TB, name, text string) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rename(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}

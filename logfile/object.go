@@ -1,0 +1,126 @@
+package logfile
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"ttp-worker/ttp"
+)
+
+// spread is an object that is printed over several lines, as far as it was
+// read. It ends with a bracket that is indented as the first one was.
+type spread struct {
+	end  string // the last line
+	text strings.Builder
+}
+
+// maxSpread bounds such an object, in bytes: they are webhooks.
+const maxSpread = 1 << 20
+
+func (s *spread) open() bool { return s.end != "" }
+
+// take reads a line: an object, a list of objects, or a part of an object that
+// is spread over lines.
+func (r *Reader) take(line string) {
+	text := strings.TrimSpace(line)
+	text = strings.TrimSuffix(text, ",") // between the elements of a list
+	switch {
+	case r.spread.open():
+		r.join(line, text)
+	case text == "" || text == "[" || text == "]":
+	case text == "{":
+		r.spread.end = line[:strings.IndexByte(line, '{')] + "}"
+		r.spread.text.WriteString(text)
+	case text[0] == '[':
+		r.list(text)
+	default:
+		r.object(text)
+	}
+}
+
+// join adds a line to the object that is spread over lines.
+func (r *Reader) join(line, trimmed string) {
+	if r.spread.text.Len()+len(line) > maxSpread {
+		r.spread = spread{}
+		r.complain(errors.New("an object over many lines that does not end"))
+		return
+	}
+	if strings.TrimRight(line, ", \t") != r.spread.end {
+		r.spread.text.WriteString("\n" + line)
+		return
+	}
+	r.spread.text.WriteString(trimmed)
+	text := r.spread.text.String()
+	r.spread = spread{}
+	r.object(text)
+}
+
+func (r *Reader) list(text string) {
+	elements, ok := ttp.Quote(text).List()
+	if !ok {
+		r.complain(errors.New("neither a JSON object nor a list of them"))
+		return
+	}
+	for _, e := range elements {
+		r.object(string(e))
+	}
+}
+
+// object reads one object and queues what is made of it.
+func (r *Reader) object(text string) {
+	if !r.repeating() {
+		r.Rows++
+	}
+	o, err := ttp.ParseObject(text)
+	if err != nil && !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, "\ufffd")
+		o, err = ttp.ParseObject(text)
+	}
+	if err != nil {
+		r.complain(err)
+		return
+	}
+	before := len(r.queue)
+	took, err := r.translate(o, text)
+	if err != nil {
+		r.complain(err)
+	} else if !took && len(r.queue) == before && !r.repeating() {
+		r.Ignored++
+	}
+}
+
+// translate queues the records of an object. took is true if it belongs to a
+// record that comes later.
+func (r *Reader) translate(o ttp.Object, text string) (took bool, err error) {
+	format := r.o.Format
+	if format == "" {
+		format = formatOf(o)
+	}
+	switch format {
+	case "envelope":
+		return false, r.envelope(o, text)
+	case "cowrie":
+		return r.cowrie.take(o, r.from, &r.queue)
+	case "opencanary":
+		return false, readOpenCanary(o, &r.queue)
+	case "canarytokens":
+		return false, readCanarytoken(o, &r.queue)
+	case "thinkst":
+		return false, readThinkst(o, &r.queue)
+	}
+	return false, errors.New("an object of no format that is known")
+}
+
+func (r *Reader) envelope(o ttp.Object, text string) error {
+	topic := strings.TrimPrefix(o.Text("topic"), r.o.Prefix)
+	if topic == "" {
+		return errors.New("an envelope without a topic")
+	}
+	env, err := ttp.ReadEnvelope(o)
+	if err != nil {
+		return err
+	}
+	r.queue = append(r.queue, Record{Subject: topic, Envelope: env, text: text})
+	return nil
+}

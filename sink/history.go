@@ -29,8 +29,10 @@ var historyTables = map[string]historyTable{
 	},
 	"canary_triggers": {
 		key: "uuid",
-		columns: []string{"uuid", "token_uuid", "CAST(occurred_at AS CHAR) AS occurred_at", "src_ip", "user_agent", "request_path", "dns_qname", "attacker_id",
-			"(SELECT decky_name FROM canary_tokens WHERE canary_tokens.uuid = canary_triggers.token_uuid) AS decky_name"},
+		columns: []string{
+			"uuid", "token_uuid", "CAST(occurred_at AS CHAR) AS occurred_at", "src_ip", "user_agent", "request_path", "dns_qname", "attacker_id",
+			"(SELECT decky_name FROM canary_tokens WHERE canary_tokens.uuid = canary_triggers.token_uuid) AS decky_name",
+		},
 		needs: []string{"token_uuid", "occurred_at", "src_ip"},
 	},
 	"logs": {

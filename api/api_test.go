@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -361,157 +359,6 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-func TestGuard(t *testing.T) {
-	open := server(t, &api.Handler{Service: &api.Service{Store: storage(t), Rules: someRules, States: &states{}}})
-	closed := server(t, &api.Handler{
-		Service: &api.Service{Store: storage(t), Rules: someRules, States: &states{}}, Guard: api.Guard{Token: "reads", AdminToken: "changes"},
-	})
-	called := func(host string) func(*http.Request) { return func(r *http.Request) { r.Host = host } }
-	as := func(header string) func(*http.Request) {
-		return func(r *http.Request) { r.Header.Set("Authorization", header) }
-	}
-	nothing := func(*http.Request) {}
-	const read, change = "GET techniques", "POST rules/R0/state"
-	for name, c := range map[string]struct {
-		base   string
-		what   string
-		edit   func(*http.Request)
-		status int
-	}{
-		"no token needed":           {open.URL, read, nothing, 200},
-		"called localhost":          {open.URL, read, called("localhost:8080"), 200},
-		"called ::1":                {open.URL, read, called("[::1]:8080"), 200},
-		"called by another name":    {open.URL, read, called("evil.example"), 403},
-		"called almost localhost":   {open.URL, read, called("localhost.evil.example"), 403},
-		"changing without a token":  {open.URL, change, nothing, 403},
-		"changing with a guess":     {open.URL, change, bearer("x"), 401},
-		"no token":                  {closed.URL, read, nothing, 401},
-		"an empty token":            {closed.URL, read, as("Bearer "), 401},
-		"a wrong token":             {closed.URL, read, bearer("read"), 401},
-		"another scheme":            {closed.URL, read, as("Basic reads"), 401},
-		"a reader":                  {closed.URL, read, bearer("reads"), 200},
-		"a reader, another name":    {closed.URL, read, func(r *http.Request) { bearer("reads")(r); r.Host = "ttp.example" }, 200},
-		"an admin reads":            {closed.URL, read, bearer("changes"), 200},
-		"a reader changes":          {closed.URL, change, bearer("reads"), 403},
-		"an admin changes":          {closed.URL, change, bearer("changes"), 200},
-		"nobody changes":            {closed.URL, change, nothing, 401},
-		"the page needs no token":   {closed.URL, "GET ../../../", nothing, 200},
-		"what is missing needs one": {closed.URL, "GET nonsense", nothing, 401},
-	} {
-		method, path, _ := strings.Cut(c.what, " ")
-		u, err := url.JoinPath(c.base+api.Root, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := ask(t, method, u, `{"state":"disabled"}`, c.edit); got.StatusCode != c.status {
-			t.Errorf("%s: %s %s, want %d", name, got.Status, got.body, c.status)
-		}
-	}
-}
-
-// states keeps states in memory, as the sink does in a table.
-type states struct{ last ttp.RuleState }
-
-// SetRuleState implements [api.RuleStates].
-func (s *states) SetRuleState(_ context.Context, state ttp.RuleState) (ttp.RuleState, error) {
-	if err := state.Check(); err != nil {
-		return state, ttp.Permanent(err)
-	}
-	s.last = state
-	return state, nil
-}
-
-func TestRuleState_isSetAndDropped(t *testing.T) {
-	kept := &states{}
-	s := server(t, &api.Handler{
-		Service: &api.Service{Store: storage(t), Rules: someRules, States: kept}, Guard: api.Guard{AdminToken: "changes"},
-	})
-	_, check := openAPI(t, s.URL)
-	for name, c := range map[string]struct {
-		method, rule, body string
-		status             int
-		state              string
-	}{
-		"disable":             {"POST", "R0", `{"state":"disabled","reason":"noise","expires_at":"2100-01-01T00:00:00Z"}`, 200, ttp.RuleDisabled},
-		"clip":                {"POST", "R0", `{"state":"clipped","confidence_max":0.5}`, 200, ttp.RuleClipped},
-		"drop":                {"DELETE", "R0", ``, 200, ttp.RuleEnabled},
-		"no such rule":        {"POST", "R9", `{"state":"disabled"}`, 404, ""},
-		"drop no such rule":   {"DELETE", "R9", ``, 404, ""},
-		"clip without a cap":  {"POST", "R0", `{"state":"clipped"}`, 422, ""},
-		"no such state":       {"POST", "R0", `{"state":"paused"}`, 422, ""},
-		"an unknown member":   {"POST", "R0", `{"state":"disabled","rule_id":"R1"}`, 422, ""},
-		"no JSON":             {"POST", "R0", `disabled`, 422, ""},
-		"two values":          {"POST", "R0", `{"state":"disabled"}{}`, 422, ""},
-		"a body that is long": {"POST", "R0", `{"state":"disabled","reason":"` + strings.Repeat("x", 1<<20) + `"}`, 422, ""},
-	} {
-		kept.last = ttp.RuleState{}
-		got := ask(t, c.method, s.URL+api.Root+"rules/"+c.rule+"/state", c.body, bearer("changes"))
-		if got.StatusCode != c.status || kept.last.State != c.state {
-			t.Errorf("%s: %s %s, stored %q", name, got.Status, got.body, kept.last.State)
-		}
-		check(api.Root+"rules/{rule_id}/state", strings.ToLower(c.method), fmt.Sprint(c.status), got.body)
-	}
-}
-
-func TestFeed_tellsWhatIsAnnounced(t *testing.T) {
-	feed := &api.Feed{}
-	s := server(t, &api.Handler{Feed: feed})
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+api.Root+"events", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Scan() // it listens from now on
-	at := time.Date(2026, 5, 2, 6, 22, 48, 0, time.UTC)
-	ev := &ttp.Event{Kind: ttp.Command, SourceID: "1", AttackerUUID: attacker, DeckyID: "web"}
-	tag := ttp.NewTag(ev, ttp.Finding{
-		RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: "T1083", Confidence: 0.85,
-		Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("a\nb\r\ndata: " + strings.Repeat("x", 4096))}},
-	})
-	feed.Tell(&ttp.Tagged{AttackerUUID: attacker, DeckyID: "web", Tags: []ttp.Tag{tag}}, at)
-	var got []string
-	for lines.Scan() && len(got) < 2 {
-		if lines.Text() != "" {
-			got = append(got, lines.Text())
-		}
-	}
-	if len(got) != 2 || got[0] != "event: tagged" {
-		t.Fatalf("%q", got)
-	}
-	var live api.Live
-	if err := json.Unmarshal([]byte(strings.TrimPrefix(got[1], "data: ")), &live); err != nil {
-		t.Fatal(err)
-	}
-	if !live.At.Equal(at) || len(live.Tags) != 1 || live.Tags[0].Technique != "T1083" || len([]rune(live.Tags[0].Excerpt)) != 240 {
-		t.Errorf("%+v", live)
-	}
-}
-
-func TestFeed_leavesWhoIsTooFarBehind(t *testing.T) {
-	feed := &api.Feed{}
-	s := server(t, &api.Handler{Feed: feed})
-	resp, err := http.Get(s.URL + api.Root + "events") //nolint:noctx // closed below
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Scan()
-	// Far more than the backlog and what the connection buffers.
-	many := &ttp.Tagged{Tags: make([]ttp.Tag, 500)}
-	for range 2000 {
-		feed.Tell(many, time.Now())
-	}
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil { // until the server hangs up
-		t.Error(err)
-	}
-}
-
 func TestPage_mayRunNothingBesideItsOwnFiles(t *testing.T) {
 	s := server(t, &api.Handler{})
 	got := ask(t, "GET", s.URL+"/", "")
@@ -558,20 +405,6 @@ func TestLayer_mapsWhatWasRevokedAndPartsTheMatrices(t *testing.T) {
 		}
 		if !slices.Equal(scored, want) {
 			t.Errorf("%s: %v, want %v", domain, scored, want)
-		}
-	}
-}
-
-func TestParseTime(t *testing.T) {
-	now := time.Date(2026, 5, 10, 12, 0, 0, 0, time.UTC)
-	for text, want := range map[string]string{
-		"2026-05-02T06:22:48Z": "2026-05-02T06:22:48Z", "2026-05-02T06:22:48+02:00": "2026-05-02T04:22:48Z",
-		"2026-05-02": "2026-05-02T00:00:00Z", "2026-05-02 06:22:48": "2026-05-02T06:22:48Z", "7d": "2026-05-03T12:00:00Z", "36h": "2026-05-09T00:00:00Z",
-		"": "", "yesterday": "", "-3h": "", "99999999d": "", "99999-01-01": "",
-	} {
-		got, err := api.ParseTime(text, now)
-		if (err != nil) != (want == "") || err == nil && got.Format(time.RFC3339) != want {
-			t.Errorf("%q: %v, %v, want %q", text, got, err, want)
 		}
 	}
 }

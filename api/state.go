@@ -57,8 +57,11 @@ type RuleStates interface {
 	SetRuleState(ctx context.Context, s ttp.RuleState) (ttp.RuleState, error)
 }
 
-// maxBody is the longest body of a request in bytes.
-const maxBody = 16 << 10
+// A body has at most so many bytes, and so long to arrive.
+const (
+	maxBody    = 16 << 10
+	bodyWithin = 10 * time.Second
+)
 
 // stateRequest is what is sent to change the state of a rule.
 type stateRequest struct {
@@ -71,6 +74,7 @@ type stateRequest struct {
 
 // setState is POST rules/{rule_id}/state.
 func (h *Handler) setState(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin)) // fails only without a connection to wait for
 	var in stateRequest
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	dec.DisallowUnknownFields()

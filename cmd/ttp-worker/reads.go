@@ -142,7 +142,7 @@ func (o *readOptions) ask(ctx context.Context, name string) (api.Answer, error) 
 	if err != nil {
 		return api.Answer{}, err
 	}
-	db, err := sink.Open(o.db, sink.Options{})
+	db, err := sink.Open(o.db, sink.Options{}) //nolint:contextcheck // it does not connect
 	if err != nil {
 		return api.Answer{}, usageError{fmt.Errorf("--db: %w", err)}
 	}

@@ -255,7 +255,9 @@ func (l *live) serve(ctx context.Context, o *answerOptions, log *zap.Logger) (st
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--http: %w", err)}
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
 	ended := make(chan struct{}) // closed when serving ends
 	go func() {
 		defer close(ended)

@@ -1,0 +1,135 @@
+package sink_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ttp-worker/sink"
+	"ttp-worker/ttp"
+)
+
+// TestReads_goByIndexes asks on a table that is large enough for the
+// planner to prefer an index.
+func TestReads_goByIndexes(t *testing.T) {
+	for name, fresh := range databases {
+		t.Run(name, func(t *testing.T) {
+			dsn := fresh(t)
+			db, err := sink.Open(dsn, sink.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+			if err := db.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			fillFleet(t, db)
+			queries, err := sink.RecordPlans(db, dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			askEverything(t, db, name == "decnet")
+			for _, q := range queries() {
+				if scans(q.Plan) {
+					t.Errorf("scans a table:\n%s\n%s", q.SQL, q.Plan)
+				}
+			}
+			if len(queries()) < 20 {
+				t.Errorf("%d queries were explained", len(queries()))
+			}
+		})
+	}
+}
+
+// fillFleet stores 100 identities with an attacker each, in 10 campaigns, with
+// 60 tags each.
+func fillFleet(t *testing.T, db *sink.DB) {
+	t.Helper()
+	for c := range 10 {
+		if err := createCampaign(t, db, uuidOf(9000+c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	for n := range 100 {
+		identity, attacker := uuidOf(1000+n), uuidOf(2000+n)
+		if err := db.CreateIdentities(t.Context(), []string{identity}); err != nil {
+			t.Fatal(err)
+		}
+		if err := sink.Exec(t.Context(), db, "UPDATE attacker_identities SET campaign_id = ? WHERE uuid = ?", uuidOf(9000+n%10), identity); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.CreateAttackers(t.Context(), []ttp.Attacker{{UUID: attacker, Address: fmt.Sprintf("198.51.100.%d", n), IdentityUUID: identity}}); err != nil {
+			t.Fatal(err)
+		}
+		arrived := ttp.Tagged{AttackerUUID: attacker, IdentityUUID: identity}
+		for i := range 60 {
+			ev := &ttp.Event{
+				Kind: ttp.Command, SourceID: fmt.Sprintf("%d/%d", n, i), AttackerUUID: attacker, IdentityUUID: identity,
+				SessionID: fmt.Sprintf("s%d", n), DeckyID: fmt.Sprintf("decky-%d", n%20),
+			}
+			arrived.Tags = append(arrived.Tags, ttp.NewTag(ev, ttp.Finding{
+				RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: fmt.Sprintf("T%04d", 1000+i), Confidence: 0.85,
+				Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote(strings.Repeat("x", 200))}}, AttackRelease: "v19.2",
+			}))
+		}
+		sink.SetNow(db, start.Add(time.Duration(n)*time.Minute))
+		write(t, db, arrived)
+	}
+	analyze := "ANALYZE"
+	if _, ok := databases[strings.TrimPrefix(t.Name(), "TestReads_goByIndexes/")]; ok && !strings.HasSuffix(t.Name(), "/sqlite") {
+		analyze = "ANALYZE TABLE ttp_tag, attackers, attacker_identities"
+	}
+	if err := sink.Exec(t.Context(), db, analyze); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// askEverything asks what there is to ask. DECNET's own indexes answer for the
+// whole fleet only where a time is given.
+func askEverything(t *testing.T, db *sink.DB, fleetByTime bool) {
+	t.Helper()
+	since := time.Date(2026, 5, 1, 1, 36, 0, 0, time.UTC)
+	for _, scope := range []ttp.Scope{
+		{},
+		{By: ttp.ByIdentity, ID: uuidOf(1042)},
+		{By: ttp.ByAttacker, ID: uuidOf(2042)},
+		{By: ttp.ByCampaign, ID: uuidOf(9004)},
+		{By: ttp.BySession, ID: "s42"},
+	} {
+		for _, f := range []ttp.Filter{{}, {MinConfidence: 0.5, Since: since, Tactic: "TA0007", Decky: "decky-2"}} {
+			if scope.By == "" && fleetByTime && f.Since.IsZero() {
+				continue
+			}
+			if _, err := db.Rollups(t.Context(), scope, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, technique := range []string{"", "T1010"} {
+			page, err := db.Tags(t.Context(), scope, technique, ttp.Filter{}, "", 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Tags(t.Context(), scope, technique, ttp.Filter{}, page.Next, 5); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := db.Phases(t.Context(), uuidOf(1042), ttp.Filter{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// scans reports whether a plan reads a table that grows from end to end.
+func scans(plan string) bool {
+	for line := range strings.Lines(plan) {
+		if strings.Contains(line, "type=ALL") && !strings.Contains(line, "table=campaigns") {
+			return true
+		}
+		if strings.Contains(line, "detail=SCAN") && !strings.Contains(line, "INDEX") && !strings.Contains(line, "campaigns") {
+			return true
+		}
+	}
+	return false
+}

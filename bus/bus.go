@@ -92,8 +92,9 @@ func (o Options) withDefaults() Options {
 // the files that say who we are. It connects to nothing.
 func (o Options) Validate() error {
 	o = o.withDefaults()
-	_, err := o.Connection.identity(new(atomic.Pointer[nats.Conn]))
-	errs := []error{err}
+	_, badFile := o.Connection.identity(new(atomic.Pointer[nats.Conn]))
+	_, _, badURL := o.Connection.login()
+	errs := []error{badFile, withoutURL(badURL)}
 	names := [...]struct{ what, name string }{
 		{"stream", o.Telemetry}, {"stream", o.TTP}, {"stream", o.DLQ}, {"consumer", o.Consumer.Name},
 	}

@@ -204,6 +204,46 @@ func TestDeploy_leastRights(t *testing.T) {
 	p.noSecrets(t)
 }
 
+// TestDeploy_leastRightsOnDECNET gives the worker the rights that docs/decnet.md
+// names, on the tables of a DECNET master.
+func TestDeploy_leastRightsOnDECNET(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/decnet.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, grants, _ := strings.Cut(string(page), "```sql\n")
+	grants, _, _ = strings.Cut(grants, "```")
+	_, natsOf := deployedNATS(t, nil)
+	root := testdb.WithAccounts(t)
+	decnet := *root
+	decnet.Path = "/decnet"
+	testdb.Exec(t, root.String(), "CREATE DATABASE decnet", "CREATE USER 'ttp'@'%' IDENTIFIED BY '"+password+"'")
+	testdb.MakeDECNET(t, decnet.String())
+	for _, args := range [][]string{{"provision", "--nats", natsOf("admin")}, {"migrate", "--db", decnet.String()}} {
+		if _, err := execute(t, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testdb.Exec(t, root.String(), statements(grants)...)
+	worked := decnet
+	worked.User = url.UserPassword("ttp", password)
+	p := start(t, "run", "--nats", natsOf("worker"), "--db", worked.String(), "--migrate=false")
+	_, sensor := clientOf(t, natsOf("sensor"))
+	if _, err := sensor.Publish(t.Context(), "attacker.command", []byte(strings.ReplaceAll(shadow, "%", "1"))); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the event waits for its attacker", func() bool { return p.metric("ttp_messages_total") > 0 })
+	testdb.Exec(t, decnet.String(), `INSERT INTO attackers (uuid, ip, first_seen, last_seen, updated_at,
+		event_count, service_count, decky_count, bounty_count, credential_count, rotation_count, ipv6_leak_count,
+		services, deckies, fingerprints, commands, is_traversal)
+		VALUES ('11111111-1111-4111-8111-111111111111', '198.51.100.7', NOW(), NOW(), NOW(), 0, 0, 0, 0, 0, 0, 0, '[]', '[]', '[]', '[]', 0)`)
+	until(t, "its tags are announced", func() bool { return p.metric("ttp_announcements_published_total") > 0 })
+	if out, err := execute(t, "doctor", "--nats", natsOf("worker"), "--db", worked.String()); err != nil {
+		t.Errorf("doctor: %v\n%s", err, out)
+	}
+}
+
 // causes is the body of /readyz, whatever its status.
 func (p *process) causes(t *testing.T) string {
 	t.Helper()

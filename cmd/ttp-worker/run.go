@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -188,13 +187,6 @@ func (o *runOptions) complete(s *settings) error {
 		o.listen = strings.TrimPrefix(o.nats, "nats://")
 	}
 	return nil
-}
-
-// newLog returns the log of a service: JSON on standard error.
-func newLog(level zapcore.LevelEnabler) *zap.Logger {
-	cfg := zap.NewProductionEncoderConfig()
-	cfg.EncodeTime = zapcore.RFC3339TimeEncoder
-	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(cfg), zapcore.Lock(os.Stderr), level))
 }
 
 // run works until ctx ends. s is read again on SIGHUP.

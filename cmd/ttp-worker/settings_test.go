@@ -173,6 +173,7 @@ func TestConfigCheck(t *testing.T) {
 		"no database address": {"--db", "postgres://x"},
 		"a bad stream":        {"--db", "sqlite:///x", "--stream", "a.b"},
 		"bad rules":           {"--db", "sqlite:///x", "--rules", filepath.Dir(write(t, "bad.yaml", "id: X\nversion: 1\n"))},
+		"a bad server":        {"--db", "sqlite:///x", "--nats", "nats://h:port"},
 		"creds and nkey":      {"--db", "sqlite:///x", "--nats-creds", "/dev/null", "--nats-nkey", "/dev/null"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,12 +57,18 @@ func SQLite(t testing.TB) (dsn string) {
 func DECNET(t testing.TB) (dsn string) {
 	t.Helper()
 	dsn = MySQL(t)
+	MakeDECNET(t, dsn)
+	return dsn
+}
+
+// MakeDECNET makes the tables of [DECNET] in the empty database at dsn.
+func MakeDECNET(t testing.TB, dsn string) {
+	t.Helper()
 	for table := range strings.SplitSeq(decnet, ";\n") {
 		if strings.TrimSpace(table) != "" {
 			Exec(t, dsn, table)
 		}
 	}
-	return dsn
 }
 
 //go:embed decnet.sql

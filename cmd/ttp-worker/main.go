@@ -21,10 +21,20 @@ var version = "dev"
 // The exit codes. A service that is configured wrongly is not to be started
 // again: its code is one that Go does not use itself, as it does 2 for a panic.
 const (
-	exitFailed = 1
-	exitUsage  = 2
-	exitConfig = 78 // of sysexits.h
+	exitFailed    = 1
+	exitUsage     = 2
+	exitMalformed = 3  // done, but some of the input was left out
+	exitConfig    = 78 // of sysexits.h
 )
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string { return e.err.Error() }
+func (e exitError) Unwrap() error { return e.err }
 
 // usageError is one for which the caller, not the world, is to blame.
 type usageError struct{ err error }
@@ -52,7 +62,11 @@ func run(args []string) int {
 	}
 	root := newRoot()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	return exitCode(root.ExecuteContext(ctx))
+}
+
+// exitCode tells the user of an error and returns the code it is worth.
+func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
@@ -63,6 +77,9 @@ func run(args []string) int {
 			return exitConfig
 		}
 		return exitUsage
+	}
+	if own, ok := errors.AsType[exitError](err); ok {
+		return own.code
 	}
 	return exitFailed
 }
@@ -85,7 +102,7 @@ func untilSignal() (context.Context, context.CancelFunc) {
 // commands are all subcommands, in the order of the help.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
-		newRun(), newTag(), newDemo(), newPublish(),
+		newRun(), newTag(), newDemo(), newReplay(), newPublish(),
 		newTechniques(), newPhases(), newTags(), newExport(),
 		newRules(), newMigrate(), newProvision(), newConfig(), newDoctor(), newHealth(),
 		newVersion(), newMan(),
@@ -104,7 +121,9 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	for _, cmd := range commands() {
-		cmd.Args = noArgs
+		if cmd.Args == nil {
+			cmd.Args = noArgs
+		}
 		if masterOnly[cmd.Name()] {
 			guardRole(cmd)
 		}

@@ -84,7 +84,7 @@ func (o *replayOptions) openDatabase(ctx context.Context, h *history, log *zap.L
 	if o.db == "" || o.dryRun && noFile(o.db) {
 		return nil
 	}
-	h.db, err = sink.Open(o.db, sink.Options{Announce: false, Log: log.Named("sink")})
+	h.db, err = sink.Open(o.db, sink.Options{Announce: false, Log: log.Named("sink")}) //nolint:contextcheck // it does not connect
 	if err != nil {
 		return usageError{fmt.Errorf("--db: %w", err)}
 	}

@@ -118,18 +118,35 @@ func (d *DB) timeOr(t time.Time) string {
 // jsonLists are the columns of a DECNET attacker that hold a JSON list as text.
 var jsonLists = []string{"services", "deckies", "fingerprints", "commands"}
 
-// create inserts rows one by one, filling columns of somebody else's table that
-// must not be null. It is for the first event of an attacker and not for many.
+// create inserts rows in one transaction, filling columns of somebody else's
+// table that must not be null. They are inserted in the order of their uuids,
+// so that two lanes that create the same ones do not wait for each other.
 func (d *DB) create(ctx context.Context, table string, rows []map[string]any) error {
 	cols, err := d.columns(ctx, table)
 	if err != nil {
 		return err
 	}
+	slices.SortFunc(rows, func(a, b map[string]any) int { return strings.Compare(a["uuid"].(string), b["uuid"].(string)) })
+	tx, err := d.write.BeginTx(ctx, &sql.TxOptions{Isolation: d.dialect.isolation()})
+	if err != nil {
+		return fmt.Errorf("create rows in %s: %w", table, err)
+	}
+	if err := d.createIn(ctx, tx, table, cols, rows); err != nil {
+		_ = tx.Rollback() // err says why; a connection that is gone rolls back by itself
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("create rows in %s: %w", table, err)
+	}
+	return nil
+}
+
+func (d *DB) createIn(ctx context.Context, tx *sql.Tx, table string, cols columns, rows []map[string]any) error {
 	before, behind := d.dialect.insert(table, "uuid", false)
 	for _, values := range rows {
 		names, args := filled(cols, values)
 		query := before + " (" + strings.Join(names, ", ") + ") VALUES (" + marks(len(args)) + ")" + behind
-		_, err := d.write.ExecContext(ctx, query, args...)
+		_, err := tx.ExecContext(ctx, query, args...)
 		if ofRow(err) {
 			d.log.Warn("row not created: the table does not take it", zap.String("table", table), zap.Int("code", codeOf(err)))
 			continue

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -18,6 +19,9 @@ const (
 
 	// serviceVersion is that of the questions and answers, not of the program.
 	serviceVersion = "1.0.0"
+
+	// flushOnStop bounds the wait for a server that is away.
+	flushOnStop = time.Second
 
 	// NextHeader names the page after the one that is the answer.
 	NextHeader = "Ttp-Next"
@@ -50,7 +54,10 @@ func (b *Bus) Serve(ctx context.Context, endpoints []Endpoint) (stop func(), err
 	if err != nil {
 		return nil, fmt.Errorf("answer questions on the bus: %w", err)
 	}
-	stop = func() { _ = service.Stop() } // fails only when there is nothing left to stop
+	stop = func() {
+		_ = service.Stop()                 // fails only when there is nothing left to stop
+		_ = b.nc.FlushTimeout(flushOnStop) // until the server hands over no more questions; it may be away
+	}
 	for _, e := range endpoints {
 		err := service.AddEndpoint(e.Name, micro.HandlerFunc(func(r micro.Request) { b.reply(r, e.Answer(ctx, r.Data())) }),
 			micro.WithEndpointSubject(b.o.Prefix+serviceSubject+e.Name),

@@ -4,6 +4,7 @@
 GRANT SELECT ON ttp.* TO 'ttp'@'%';
 GRANT INSERT ON ttp.ttp_tag TO 'ttp'@'%';
 GRANT INSERT, UPDATE, DELETE ON ttp.ttp_outbox TO 'ttp'@'%';
+GRANT INSERT, UPDATE ON ttp.ttp_replay TO 'ttp'@'%';
 
 -- To turn back rule states that have expired, and to set them over HTTP.
 GRANT INSERT, DELETE ON ttp.ttp_rule_state TO 'ttp'@'%';

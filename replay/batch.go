@@ -17,8 +17,9 @@ import (
 
 // batch is what is stored in one transaction.
 type batch struct {
-	counts   Counts // what is known before it is stored
-	messages []*intake.Message
+	counts   Counts            // what is known before it is stored
+	messages []*intake.Message // read and not tagged yet
+	untagged int               // events in them
 	found    []found
 	bytes    int
 	begun    time.Time
@@ -73,7 +74,7 @@ func (p *producer) next(ctx context.Context) (*batch, error) {
 		if ended = err; err == nil {
 			ended = p.pace(ctx, part)
 		}
-		if len(b.messages) >= tagEvery {
+		if b.untagged >= min(tagEvery, p.BatchSize) {
 			if err := p.tag(ctx, b); err != nil {
 				return nil, err
 			}
@@ -91,8 +92,8 @@ func (p *producer) next(ctx context.Context) (*batch, error) {
 	return b, ended
 }
 
-// tagEvery is how many messages are looked up together.
-const tagEvery = 100
+// tagEvery is how many events are looked up together.
+const tagEvery = 200
 
 // complete reports whether the batch is to be stored: when it is full and what
 // it holds ends where a replay can go on, so that nothing is counted twice.
@@ -117,6 +118,7 @@ func (b *batch) add(part Part) {
 	}
 	b.counts.Malformed += part.Message.Malformed
 	b.messages = append(b.messages, part.Message)
+	b.untagged += len(part.Message.Events)
 }
 
 // giveWay waits while the live worker lags.
@@ -160,7 +162,7 @@ func (p *producer) tag(ctx context.Context, b *batch) error {
 			p.tagOne(ctx, b, e)
 		}
 	}
-	b.messages = b.messages[:0]
+	b.messages, b.untagged = b.messages[:0], 0
 	return nil
 }
 

@@ -134,20 +134,28 @@ func FuzzLoad(f *testing.F) {
 }
 
 func TestEventWithoutAFindingAllocatesNothing(t *testing.T) {
-	set := bundled(t, Options{})
-	ev := &ttp.Event{Kind: ttp.Command, Payload: payload(t, `{"command_text":"ls -la /home/user/projects","user":"bob","pwd":"/tmp","id":"x"}`)}
-	req := &ttp.Event{Kind: ttp.HTTPRequest, Payload: payload(t, `{"raw_url":"/index.html?a=b","method":"GET","user_agent":"Mozilla/5.0"}`)}
-	for _, ev := range []*ttp.Event{ev, req} {
-		if n := len(mustTag(t, set, ev)); n > 0 {
-			t.Fatalf("%s: %d findings", ev.Kind, n)
+	for name, o := range map[string]Options{
+		"lines": {}, "commands": {Expand: shell.Expander}, "memo": {Expand: shell.Expander, Memo: 64},
+	} {
+		set, problems := Load(o, Source{"builtin", os.DirFS("../builtin")}, Source{"testdata", os.DirFS("testdata")})
+		if problems != nil {
+			t.Fatal(problems)
 		}
-		s := newScratch(set.matchers[ev.Kind]) // the pool drops some of them under the race detector
-		allocs := testing.AllocsPerRun(200, func() {
-			s.recall(ev)
-			s.idle()
-		})
-		if allocs > 0 {
-			t.Errorf("%s: %v allocations", ev.Kind, allocs)
+		for _, ev := range []*ttp.Event{
+			{Kind: ttp.Command, Payload: payload(t, `{"command_text":"cd projects; make -j2 all > build.log 2>&1 && git status","user":"bob","pwd":"/srv","id":"x"}`)},
+			{Kind: ttp.HTTPRequest, Payload: payload(t, `{"raw_url":"/index.html?a=b","method":"GET","user_agent":"Mozilla/5.0"}`)},
+		} {
+			if got := ruleIDs(mustTag(t, set, ev)); got != nil {
+				t.Fatalf("%s: %q", ev.Kind, got)
+			}
+			s := newScratch(set.matchers[ev.Kind]) // the pool drops some of them under the race detector
+			allocs := testing.AllocsPerRun(200, func() {
+				s.recall(ev)
+				s.idle()
+			})
+			if allocs > 0 {
+				t.Errorf("%s, %s: %v allocations", name, ev.Kind, allocs)
+			}
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package rule_test
 
 import (
+	"io/fs"
+	"regexp"
+	"strings"
 	"testing"
 
 	"ttp-worker/internal/corpus"
@@ -31,10 +34,26 @@ func requestEvent(url string) *ttp.Event {
 	}}
 }
 
+// examples is what the built-in rules have as tests, joined: all that they look
+// for at once.
+func examples(name, between string) corpus.Text {
+	var all []string
+	names, _ := fs.Glob(builtin.FS, "*.yaml")
+	for _, name := range names {
+		data, _ := fs.ReadFile(builtin.FS, name) // it was listed
+		for _, m := range example.FindAllSubmatch(data, -1) {
+			all = append(all, string(m[1]))
+		}
+	}
+	return corpus.Text{Name: name, Text: strings.Repeat(strings.Join(all, between), 4)[:corpus.HostileSize]}
+}
+
+var example = regexp.MustCompile(`(?m)^  - (?:no_)?match: (.*)$`)
+
 // hostileEvents is each hostile text as a command and as an address.
 func hostileEvents() map[string]*ttp.Event {
 	events := make(map[string]*ttp.Event)
-	for _, h := range corpus.Hostile() {
+	for _, h := range append(corpus.Hostile(), examples("examples", " "), examples("examples-utf8", " é名 "), examples("example-commands", ";")) {
 		events["kind=command/text="+h.Name] = commandEvent(h.Text)
 		events["kind=http_request/text="+h.Name] = requestEvent(h.Text)
 	}

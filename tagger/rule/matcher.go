@@ -29,7 +29,7 @@ type matcher struct {
 	perRecord bitset // the clauses that a further record can make true
 
 	scratch sync.Pool
-	memo    *memo // nil: none
+	memo    *memo[hit] // nil: none
 }
 
 // compiled is a rule.
@@ -136,7 +136,7 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 	c.prune()
 	c.automata()
 	c.shareEvidence()
-	c.matcher.memo = newMemo(o.Memo, c.slots)
+	c.matcher.memo = newMemo[hit](o.Memo, c.matcher.reads())
 	c.matcher.scratch.New = func() any { return newScratch(c.matcher) }
 	return c.matcher
 }
@@ -422,6 +422,15 @@ func (c *compiler) automata() {
 			c.slots[i].words = newAutomaton(texts[i], ids[i])
 		}
 	}
+}
+
+// reads returns the fields that the rules read.
+func (m *matcher) reads() []field {
+	list := make([]field, len(m.slots))
+	for i := range m.slots {
+		list[i] = m.slots[i].field
+	}
+	return list
 }
 
 // shareEvidence numbers the lists of evidence that rules show.

@@ -11,30 +11,30 @@ import (
 // maxMemoKey bounds the size of an event that is remembered, in bytes.
 const maxMemoKey = 2 << 10
 
-// memo remembers which rules matched an event, by all that the rules read of
-// it. It holds two generations: when the recent one is full it becomes the old
+// memo remembers what was found in an event, by all that the rules read of it.
+// It holds two generations: when the recent one is full it becomes the old
 // one, and what has not been asked for since is forgotten with the one before.
-type memo struct {
+type memo[V any] struct {
 	names map[string]uint64 // the payload members that the rules read
 	limit int               // of one generation
 
 	mu     sync.Mutex // guards the two below
-	recent map[string][]hit
-	old    map[string][]hit
+	recent map[string][]V
+	old    map[string][]V
 }
 
 // newMemo returns nil where nothing is to be remembered: by choice, or since a
 // rule reads all of the payload, ids included.
-func newMemo(entries int, slots []slot) *memo {
+func newMemo[V any](entries int, read []field) *memo[V] {
 	if entries < 2 {
 		return nil
 	}
-	m := &memo{names: make(map[string]uint64), limit: entries / 2, recent: make(map[string][]hit)}
-	for i := range slots {
-		if slots[i].uses == nil {
+	m := &memo[V]{names: make(map[string]uint64), limit: entries / 2, recent: make(map[string][]V)}
+	for i := range read {
+		if read[i].uses == nil {
 			return nil
 		}
-		for _, name := range slots[i].uses {
+		for _, name := range read[i].uses {
 			if _, ok := m.names[name]; !ok {
 				m.names[name] = uint64(len(m.names))
 			}
@@ -44,7 +44,7 @@ func newMemo(entries int, slots []slot) *memo {
 }
 
 // appendKey appends the key of an event. ok is false if it is too long.
-func (m *memo) appendKey(dst []byte, payload ttp.Object) (key []byte, ok bool) {
+func (m *memo[V]) appendKey(dst []byte, payload ttp.Object) (key []byte, ok bool) {
 	for i := range payload {
 		id, used := m.names[payload[i].Name]
 		if !used {
@@ -60,8 +60,8 @@ func (m *memo) appendKey(dst []byte, payload ttp.Object) (key []byte, ok bool) {
 	return dst, true
 }
 
-// get appends the remembered hits to dst.
-func (m *memo) get(dst []hit, key []byte) (hits []hit, ok bool) {
+// get appends what is remembered to dst.
+func (m *memo[V]) get(dst []V, key []byte) (all []V, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if found, ok := m.recent[string(key)]; ok {
@@ -74,17 +74,17 @@ func (m *memo) get(dst []hit, key []byte) (hits []hit, ok bool) {
 	return append(dst, found...), ok
 }
 
-// put remembers a copy of hits.
-func (m *memo) put(key []byte, hits []hit) {
-	hits = slices.Clone(hits)
+// put remembers a copy of found.
+func (m *memo[V]) put(key []byte, found []V) {
+	found = slices.Clone(found)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.enter(string(key), hits)
+	m.enter(string(key), found)
 }
 
-func (m *memo) enter(key string, hits []hit) {
+func (m *memo[V]) enter(key string, found []V) {
 	if len(m.recent) >= m.limit {
-		m.old, m.recent = m.recent, make(map[string][]hit)
+		m.old, m.recent = m.recent, make(map[string][]V)
 	}
-	m.recent[key] = hits
+	m.recent[key] = found
 }

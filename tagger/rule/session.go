@@ -38,6 +38,7 @@ const maxEntries = 1024
 type sessions struct {
 	matchers map[ttp.Kind]*matcher
 	asked    map[ttp.Kind][]*asked // in the order of the matcher's rules
+	memos    map[ttp.Kind]*memo[sighting]
 	rules    []*sessionRule
 }
 
@@ -70,7 +71,7 @@ type sighting struct {
 // newSessions returns the rules over sessions among rules, nil if there are
 // none, and why some of them cannot be answered.
 func newSessions(o Options, rules []*definition) (s *sessions, unanswered map[*definition]string) {
-	s = &sessions{matchers: make(map[ttp.Kind]*matcher), asked: make(map[ttp.Kind][]*asked)}
+	s = &sessions{matchers: make(map[ttp.Kind]*matcher), asked: make(map[ttp.Kind][]*asked), memos: make(map[ttp.Kind]*memo[sighting])}
 	unanswered = make(map[*definition]string)
 	known := make(map[*definition]*asked)
 	for _, d := range rules {
@@ -95,7 +96,12 @@ func newSessions(o Options, rules []*definition) (s *sessions, unanswered map[*d
 				a.reads = append(a.reads, fieldOf(kind, name, false))
 			}
 		}
-		s.matchers[kind] = newMatcher(Options{Expand: o.Expand}, kind, definitions)
+		m := newMatcher(Options{Expand: o.Expand}, kind, definitions)
+		reads := append(m.reads(), shownOf(kind))
+		for _, a := range list {
+			reads = append(reads, a.reads...)
+		}
+		s.matchers[kind], s.memos[kind] = m, newMemo[sighting](o.Memo, reads)
 	}
 	return s, unanswered
 }
@@ -259,18 +265,41 @@ func (s *sessions) sightings(ev *ttp.Event) (list []sighting, err error) {
 			defer m.put(w)
 		}
 		from := len(list)
-		w.visit = func(rule int32, record int) {
-			list = append(list, w.sighting(s.asked[e.Kind][rule], i, record, e.at))
-		}
 		w.budget = budget
-		w.look(&e.Event)
+		list = s.lookAt(w, &e.Event, list)
 		budget = w.budget
+		for j := from; j < len(list); j++ {
+			list[j].entry, list[j].at = i, e.at
+		}
 		if w.err != nil && err == nil {
 			err = w.err
 		}
-		list = append(list[:from], ownCommands(list[from:])...)
 	}
 	return list, err
+}
+
+// lookAt appends the sightings in one entry to list.
+func (s *sessions) lookAt(w *scratch, ev *ttp.Event, list []sighting) []sighting {
+	w.err = nil
+	memo, keyed := s.memos[ev.Kind], false
+	if memo != nil {
+		var known bool
+		if w.key, keyed = memo.appendKey(w.key[:0], ev.Payload); keyed {
+			if list, known = memo.get(list, w.key); known {
+				return list
+			}
+		}
+	}
+	var found []sighting
+	w.visit = func(rule int32, record int) {
+		found = append(found, w.sighting(s.asked[ev.Kind][rule], record))
+	}
+	w.look(ev)
+	found = ownCommands(found)
+	if keyed && w.err == nil && w.budget >= 0 {
+		memo.put(w.key, found)
+	}
+	return append(list, found...)
 }
 
 func (m *matcher) put(s *scratch) {
@@ -296,8 +325,8 @@ func ownCommands(list []sighting) []sighting {
 }
 
 // sighting makes one of the current record. Its texts are its own.
-func (s *scratch) sighting(a *asked, entry, record int, at time.Time) sighting {
-	seen := sighting{asked: a, entry: entry, record: record, at: at, values: make([]string, len(a.reads))}
+func (s *scratch) sighting(a *asked, record int) sighting {
+	seen := sighting{asked: a, record: record, values: make([]string, len(a.reads))}
 	for i := range a.reads {
 		var v values
 		a.reads[i].read(&s.ev, &v)
@@ -305,18 +334,30 @@ func (s *scratch) sighting(a *asked, entry, record int, at time.Time) sighting {
 			seen.values[i] = strings.Clone(clip(v.list[0]))
 		}
 	}
-	switch {
-	case s.ev.simple != nil:
-		seen.text = s.ev.simple.Text
-	case s.kind == ttp.Command:
-		seen.text = s.ev.line
-	case s.kind == ttp.HTTPRequest:
-		seen.text = s.ev.payload.Text("method") + " " + s.ev.payload.Text(urlMembers...)
-	default:
-		seen.text = s.ev.payload.Text("service") + " " + s.ev.payload.Text("username", "user") + " " + s.ev.payload.Text("result")
-	}
-	seen.text = strings.Clone(strings.TrimSpace(clip(seen.text)))
+	var v values
+	shownOf(s.kind).read(&s.ev, &v)
+	seen.text = strings.Clone(strings.TrimSpace(clip(strings.Join(v.list, " "))))
 	return seen
+}
+
+// shownOf is what is shown of an event of that kind.
+func shownOf(kind ttp.Kind) field {
+	switch kind {
+	case ttp.Command:
+		return fieldOf(kind, "CommandLine", false)
+	case ttp.HTTPRequest:
+		return firstTexts([]string{"method"}, urlMembers)
+	}
+	return firstTexts([]string{"service"}, []string{"username", "user"}, []string{"result"})
+}
+
+// firstTexts is the first text of each of the lists of members.
+func firstTexts(members ...[]string) field {
+	return field{uses: slices.Concat(members...), read: func(ev *event, v *values) {
+		for _, names := range members {
+			v.addText(ev.payload.Text(names...))
+		}
+	}}
 }
 
 // maxSighting bounds a text that is kept of a sighting, in bytes.

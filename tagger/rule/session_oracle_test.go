@@ -201,19 +201,22 @@ func FuzzSessionsAgreeWithOracle(f *testing.F) {
 	if problems != nil {
 		f.Fatal(problems)
 	}
-	set := newSet(Options{Expand: shell.Expander}, rules)
+	sets := []*Set{newSet(Options{Expand: shell.Expander}, rules), newSet(Options{Expand: shell.Expander, Memo: 16}, rules)}
 	for _, seed := range []string{"\x00\x01\x02", "\x10\x11\x13\x14\x16", "\x09\x69\x0a\x1c\x12", "\x06\x27\x47\x0d", "\x08\x08\x0d\x08", "\x1f\x03\x04\xe5"} {
 		f.Add([]byte(seed))
 	}
 	expand := func(line string) []shell.Command { list, _ := shell.Parse(line); return list }
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ev := &ttp.Event{Kind: ttp.Session, Payload: sessionOf(data)}
-		findings, err := set.Tag(t.Context(), ev)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(oracleSession(rules, expand, ev), ruleIDs(findings)); d != "" {
-			t.Fatalf("%s (-oracle +engine):\n%s", ev.Payload.AppendJSON(nil), d)
+		want := oracleSession(rules, expand, ev)
+		for i, set := range sets {
+			findings, err := set.Tag(t.Context(), ev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, ruleIDs(findings)); d != "" {
+				t.Fatalf("set %d: %s (-oracle +engine):\n%s", i, ev.Payload.AppendJSON(nil), d)
+			}
 		}
 	})
 }

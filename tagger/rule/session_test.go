@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ttp-worker/tagger/shell"
 	"ttp-worker/ttp"
 )
 
@@ -177,6 +178,32 @@ func TestSessionFindingShowsWhatWasSeen(t *testing.T) {
 		`{"rule":"failed","text":"ssh root failed","at":"2026-05-02T06:00:01Z"},{"rule":"failed","text":"ssh root failed","at":"2026-05-02T06:00:02Z"}]}`
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestSessionsAreRememberedEntryByEntry(t *testing.T) {
+	t.Parallel()
+	file := memory(map[string]string{"s.yml": sessionRules}).Read("s.yml", nil)
+	set, problems := Compile(Options{Expand: shell.Expander, Memo: 64}, file)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	for _, c := range []struct {
+		payload string
+		want    []string
+	}{
+		{`{"commands":` + list(typed(0, "wget x"), typed(1, "chmod x"), typed(2, "./x")) + `}`, []string{"S4"}},
+		{`{"commands":` + list(typed(0, "chmod x"), typed(1, "wget x"), typed(2, "./x")) + `}`, nil},
+		{`{"commands":` + list(typed(0, "wget x"), typed(1, "chmod x"), typed(601, "./x")) + `}`, nil},
+		{`{"auth_attempts":` + list(auth(0, "a", "failed"), auth(1, "b", "failed"), auth(2, "c", "failed")) + `}`, []string{"S1", "S2"}},
+		{`{"auth_attempts":` + list(auth(0, "a", "failed"), auth(1, "b", "failed"), auth(2, "b", "failed")) + `}`, []string{"S1"}},
+	} {
+		for range 2 {
+			findings, err := set.Tag(t.Context(), &ttp.Event{Kind: ttp.Session, Payload: payload(t, c.payload)})
+			if got := ruleIDs(findings); err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%s: %q, %v, want %q", c.payload, got, err, c.want)
+			}
+		}
 	}
 }
 

@@ -150,6 +150,19 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
+// go test -run '^$' -bench Session ./tagger/rule
+func BenchmarkSession(b *testing.B) {
+	set := everything(b, memoSize)
+	lines := corpus.Lines()
+	var events []*ttp.Event
+	for from := 0; from+20 <= len(lines); from += 20 {
+		events = append(events, &ttp.Event{Kind: ttp.Session, Payload: ttp.Object{
+			{Name: "commands", Value: ttp.Strings(lines[from : from+20])},
+		}})
+	}
+	b.Run("commands=20", func(b *testing.B) { tagAll(b, set, events) })
+}
+
 // go test -run '^$' -bench Load ./tagger/rule
 func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {

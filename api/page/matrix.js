@@ -66,6 +66,12 @@ function add(cell, row, own) {
   cell.identities = Math.max(cell.identities, row.identity_count ?? 0);
 }
 
+// breakable lets a name go on in the next line behind a slash.
+function breakable(name) {
+  const parts = name.split("/");
+  return parts.flatMap((part, i) => (i < parts.length - 1 ? [...shown(`${part}/`), make("wbr")] : shown(part)));
+}
+
 // Matrix draws cells and lets the keyboard walk over them.
 export class Matrix {
   constructor(node, catalogue, open) {
@@ -121,7 +127,7 @@ export class Matrix {
         type: "button", class: "cell", tabindex: "-1", "data-heat": this.heat(cell.count), title: `${cell.id} ${plain(name)}`,
         "aria-label": this.label(cell, name, tactic), onclick: () => this.open(cell, tactic),
       },
-      make("span", { class: "name" }, ...shown(name)), number,
+      number, make("span", { class: "name" }, ...breakable(name)),
     );
     const key = `${tactic.id} ${cell.id}`;
     button.dataset.key = key;

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,7 +31,8 @@ type Service struct {
 	Reads        int
 	AnswerWithin time.Duration
 
-	slots chan struct{} // made by Endpoints; who reads holds one
+	once  sync.Once
+	slots chan struct{} // who reads holds one
 }
 
 // Answer is what there is to say.
@@ -53,9 +55,6 @@ type Endpoint struct {
 
 // Endpoints returns the sorts of questions that there are.
 func (s *Service) Endpoints() []Endpoint {
-	if s.slots == nil {
-		s.slots = make(chan struct{}, orDefault(s.Reads, 3))
-	}
 	list := slices.Concat(
 		perScope(Endpoint{Name: "techniques", Does: "the techniques and how often", answer: techniques, parameters: append([]string{"limit"}, filterNames...), most: maxRollups, usual: maxRollups}, "techniques", "by-"),
 		perScope(Endpoint{Name: "tags", Does: "the tags with their evidence, latest first", answer: tags, parameters: append([]string{"limit", "after"}, filterNames...), most: maxTags, usual: defaultTags}, "tags", "tags/by-"),
@@ -110,6 +109,7 @@ func (s *Service) Ask(ctx context.Context, e Endpoint, values url.Values) (Answe
 	q.Scope.By = e.scope
 	ctx, cancel := context.WithTimeout(ctx, orDefault(s.AnswerWithin, 20*time.Second))
 	defer cancel()
+	s.once.Do(func() { s.slots = make(chan struct{}, orDefault(s.Reads, 3)) })
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()

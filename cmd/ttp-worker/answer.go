@@ -75,15 +75,15 @@ func (o *answerOptions) guard() api.Guard {
 	return api.Guard{Token: o.httpToken, AdminToken: o.httpAdminToken}
 }
 
-// newService makes what answers questions.
+// newService makes what answers questions, over HTTP and on the bus.
 func (l *live) newService(log *zap.Logger) *api.Service {
 	return &api.Service{Store: l.db, Rules: l.listRules, States: l.db, Log: log.Named("api")}
 }
 
 // newHandler makes what answers them over HTTP and shows the page.
-func (l *live) newHandler(o *answerOptions, log *zap.Logger) http.Handler {
+func (l *live) newHandler(o *answerOptions) http.Handler {
 	l.feed = &api.Feed{}
-	return &api.Handler{Service: l.newService(log), Feed: l.feed, Guard: o.guard()}
+	return &api.Handler{Service: l.service, Feed: l.feed, Guard: o.guard()}
 }
 
 // answer tells the page what is announced, and answers questions on the bus,
@@ -101,8 +101,7 @@ func (l *live) answer(ctx context.Context, o *answerOptions, log *zap.Logger) (s
 		add(l.bus.Watch(ctx, "ttp.tagged", l.tell))
 	}
 	if o.busReads {
-		service := l.newService(log)
-		add(l.bus.Serve(ctx, busEndpoints(service)))
+		add(l.bus.Serve(ctx, busEndpoints(l.service)))
 	}
 	return func() {
 		for _, stop := range stops {

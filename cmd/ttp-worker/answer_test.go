@@ -101,3 +101,15 @@ func TestAnswers_areForTheLoopbackOrForATokenOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestProcess_demoLeavesThePageOpen looks at the page as a visitor does.
+func TestProcess_demoLeavesThePageOpen(t *testing.T) {
+	p := start(t, "demo", "--keep", "--embedded", t.TempDir())
+	until(t, "the demo is tagged", func() bool { return strings.Contains(p.get(api.Root+"techniques"), `"technique_id":"T1059"`) })
+	for path, want := range map[string]string{"/": `<script type="module" src="page/page.js">`, "/page/page.js": "import", "/page/page.css": ":root"} {
+		if got := p.get(path); !strings.Contains(got, want) {
+			t.Errorf("%s has no %q: %.100q", path, want, got)
+		}
+	}
+	p.end(t, syscall.SIGTERM)
+}

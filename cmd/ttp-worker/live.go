@@ -35,6 +35,7 @@ type live struct {
 	registry *prometheus.Registry
 	metrics  *metrics
 	feed     *api.Feed // nil without HTTP
+	service  *api.Service
 }
 
 // newLive wires what o describes. Servers that are away are no error.
@@ -57,6 +58,7 @@ func newLive(ctx context.Context, o *runOptions, log *zap.Logger) (l *live, err 
 	if err := l.loadRules(sources, publisher, counts, log); err != nil {
 		return l, err
 	}
+	l.service = l.newService(log)
 	l.worker = &worker.Worker{
 		Resolver:  intake.NewResolver(l.db, o.unknownAttacker == "create"),
 		Tagger:    l.rules,

@@ -239,7 +239,7 @@ func levelOf(name string) zapcore.Level {
 func (l *live) serve(ctx context.Context, o *answerOptions, log *zap.Logger) (stop func(), err error) {
 	mux := http.NewServeMux()
 	guard := o.guard()
-	mux.Handle("/", l.newHandler(o, log))
+	mux.Handle("/", l.newHandler(o))
 	mux.Handle("GET /metrics", guard.Reader(promhttp.HandlerFor(l.registry, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET /healthz", l.healthy)
 	mux.HandleFunc("GET /readyz", l.ready)

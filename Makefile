@@ -77,6 +77,10 @@ page-check: ## the page in headless Chromium, installed if missing; SHOTS=DIR ke
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } >/dev/null
 	go test -count=1 -tags browser ./api -run inABrowser $(if $(SHOTS),-shots $(abspath $(SHOTS)))
 
+.PHONY: chaos
+chaos: deps ## every fault that is known, against real servers: SEED=, DURATION=, ONLY=regexp
+	@go run ./internal/chaos/cmd -seed '$(or $(SEED),0)' -duration '$(or $(DURATION),0s)' -only '$(ONLY)'
+
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME (10s)
 	@scripts/fuzz.sh $(FUZZTIME)

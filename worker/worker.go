@@ -116,8 +116,8 @@ type Worker struct {
 	StopTimeout   time.Duration // from the end of Run's context to giving up what is in hand; 0 means 20s
 	UnknownFor    time.Duration // how long an event waits for its attacker's row; 0 means 10m
 	MaxDeliveries int           // of a message that fails for a reason of its own; 0 means 10
-	SweepEvery    time.Duration // between looks for announcements left behind; 0 means 5s
-	SweepAge      time.Duration // how old these are at least, so that lanes are not overtaken; 0 means 15s
+	SweepEvery    time.Duration // between looks for announcements left behind; 0 means a sixth of AckWait
+	SweepAge      time.Duration // how old these are at least, so that lanes are not overtaken; 0 means half of AckWait
 
 	suppressed suppressed
 }
@@ -127,8 +127,8 @@ func (w *Worker) setDefaults() {
 	defaultTo(&w.BatchTimeout, 30*time.Second)
 	defaultTo(&w.StopTimeout, 20*time.Second)
 	defaultTo(&w.UnknownFor, 10*time.Minute)
-	defaultTo(&w.SweepEvery, 5*time.Second)
-	defaultTo(&w.SweepAge, 15*time.Second)
+	defaultTo(&w.SweepEvery, w.AckWait/6)
+	defaultTo(&w.SweepAge, w.AckWait/2)
 	if w.MaxDeliveries == 0 {
 		w.MaxDeliveries = 10
 	}

@@ -18,7 +18,7 @@ const (
 
 // faults lists everything that is made to go wrong.
 func faults() []fault {
-	return slices.Concat(crashes(), pauses(), busFaults(), databaseFaults(), networkFaults())
+	return slices.Concat(crashes(), pauses(), busFaults(), databaseFaults(), networkFaults(), poisonFaults(), loadFaults(), stopFaults(), stateFaults())
 }
 
 // crashes end the worker at every step of a batch.
@@ -78,8 +78,9 @@ func pauses() (list []fault) {
 		})
 		for _, p := range failpoint.Points() {
 			list = append(list, fault{
-				name: "stop " + string(p), setup: setup{database: db, workers: 1}, short: p == failpoint.AfterCommit,
-				redelivers: p != failpoint.AfterAck, inject: stopAt(p),
+				name: "stop " + string(p), setup: setup{database: db, workers: 1}, short: p == failpoint.AfterCommit, inject: stopAt(p),
+				// From the publishing on it may be the sweeper that stops, with no batch in hand.
+				redelivers: slices.Index(failpoint.Points(), p) < slices.Index(failpoint.Points(), failpoint.AfterPublish),
 			})
 		}
 	}

@@ -84,7 +84,13 @@ func (w *world) disturb(ctx context.Context, f fault) error {
 	flowing, dry := context.WithCancel(ctx)
 	defer dry()
 	produced := make(chan error, 1) // of the producer, once
-	go func() { produced <- w.prod.run(flowing, ctx, w.gen, w.rate) }()
+	go func() {
+		if w.rate == none {
+			produced <- nil
+			return
+		}
+		produced <- w.prod.run(flowing, ctx, w.gen, w.rate)
+	}()
 	w.pause(ctx, 300*time.Millisecond, 600*time.Millisecond)
 	if err := f.inject(ctx, w); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,9 +26,12 @@ type setup struct {
 	cluster  bool     // three NATS servers, every stream on all of them
 	workers  int      // 0 means 1
 	actors   int      // attackers with a row; 0 means 20
-	rate     int      // events a second; 0 means 200
+	disk     int      // MiB that the state of embedded servers has; 0 means that of this machine
+	rate     int      // events a second; 0 means 200, none that the fault sends its own
 	args     []string // more flags of the worker, winning over those below
 }
+
+const none = -1
 
 // ackWait is the consumer's: short, so that its passing takes no patience.
 const ackWait = 2 * time.Second
@@ -178,6 +182,11 @@ func (w *world) startDatabase(ctx context.Context) (err error) {
 		if err := os.MkdirAll(filepath.Dir(w.sqliteFile()), 0o700); err != nil {
 			return err
 		}
+		if w.disk > 0 {
+			if err := mountDisk(filepath.Dir(w.sqliteFile()), w.disk); err != nil {
+				return err
+			}
+		}
 		if w.store, err = openSQLite(w.sqliteFile()); err != nil {
 			return err
 		}
@@ -207,6 +216,11 @@ func (w *world) startMariaDB() (err error) {
 			return err
 		}
 		if err := w.db.start(); err != nil {
+			return err
+		}
+		// Killed before its first clean end, it does not come back: its files
+		// were never complete.
+		if err := w.db.restart(syscall.SIGTERM, 0); err != nil {
 			return err
 		}
 	}
@@ -307,6 +321,9 @@ func (w *world) close() error {
 	}
 	if w.ownDB && w.db != nil && w.db.process != nil {
 		errs = append(errs, w.db.kill())
+	}
+	if w.disk > 0 {
+		errs = append(errs, unmount(filepath.Dir(w.sqliteFile())))
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,12 +18,13 @@ type delivery struct {
 	msg     jetstream.Msg
 	subject string
 	meta    worker.Meta
+	nc      *nats.Conn
 }
 
 var _ worker.Delivery = (*delivery)(nil)
 
-func newDelivery(msg jetstream.Msg, subject string) *delivery {
-	d := &delivery{msg: msg, subject: subject}
+func newDelivery(nc *nats.Conn, msg jetstream.Msg, subject string) *delivery {
+	d := &delivery{msg: msg, subject: subject, nc: nc}
 	if m, err := msg.Metadata(); err == nil { // the library has read it once already
 		d.meta = worker.Meta{
 			Stream:      m.Stream,
@@ -49,6 +51,14 @@ func (d *delivery) InProgress() error { return settled(d.msg.InProgress()) }
 
 func (d *delivery) Retry(after time.Duration) error {
 	return settled(d.msg.NakWithDelay(after))
+}
+
+// Recall implements [worker.Delivery]: the server takes a second, undelayed
+// "nak" of the same delivery. If the message has been delivered or settled
+// since, it does nothing.
+func (d *delivery) Recall() func() error {
+	nc, reply := d.nc, strings.Clone(d.msg.Reply())
+	return func() error { return nc.Publish(reply, []byte("-NAK")) }
 }
 
 // settled takes it as good if the message was settled before.

@@ -168,7 +168,7 @@ func (s *Source) queued() (worker.Delivery, bool) {
 
 func (s *Source) take(msg jetstream.Msg) worker.Delivery {
 	s.taken++
-	return newDelivery(msg, s.bus.bare(msg.Subject()))
+	return newDelivery(s.bus.nc, msg, s.bus.bare(msg.Subject()))
 }
 
 // Held implements [worker.Source].

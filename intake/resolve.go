@@ -82,6 +82,44 @@ func (r *Resolver) Anchor(ctx context.Context, events []*Event) error {
 // key is what the event's attacker is looked up by.
 func (e *Event) key() string { return e.attacker() }
 
+// Key names an attacker by his uuid or, if that is not known, his address. The
+// zero Key is nobody.
+type Key struct{ UUID, Address string }
+
+// Key returns who the event's attacker is.
+func (e *Event) Key() Key {
+	if e.AttackerUUID != "" {
+		return Key{UUID: e.AttackerUUID}
+	}
+	return Key{Address: e.Address}
+}
+
+// Appeared returns those of keys that have a row by now. It asks the database
+// whatever is remembered, and remembers what it found.
+func (r *Resolver) Appeared(ctx context.Context, keys []Key) (map[Key]bool, error) {
+	var uuids, addresses []string
+	for _, k := range keys {
+		if k.UUID != "" {
+			uuids = append(uuids, k.UUID)
+		} else {
+			addresses = append(addresses, k.Address)
+		}
+	}
+	if err := r.ask(ctx, uuids, r.db.AttackersByUUID); err != nil {
+		return nil, fmt.Errorf("look for %d attackers by uuid: %w", len(uuids), err)
+	}
+	if err := r.ask(ctx, addresses, r.db.AttackersByAddress); err != nil {
+		return nil, fmt.Errorf("look for %d attackers by address: %w", len(addresses), err)
+	}
+	appeared := make(map[Key]bool)
+	for _, k := range keys {
+		if a, _ := r.attackers.get(k.UUID + k.Address); a.UUID != "" {
+			appeared[k] = true
+		}
+	}
+	return appeared, nil
+}
+
 func (r *Resolver) anchor(e *Event) {
 	e.Unknown = false
 	if key := e.key(); key != "" {

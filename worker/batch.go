@@ -45,6 +45,8 @@ type verdict struct {
 	err    error
 	blame  bool // the message itself is at fault: after MaxDeliveries it is a dead letter
 	orphan bool // its attacker has no row: after UnknownFor it is a dead letter
+
+	attacker intake.Key // who has no row, if it is known who
 }
 
 type action int
@@ -79,6 +81,7 @@ func (l *lane) newBatch(deliveries []Delivery) *batch {
 		b.items[i] = it
 		if d.Meta().Deliveries > 1 {
 			l.Metrics.Redelivered.Inc()
+			l.waiting.remove(d.Meta().Sequence)
 		}
 	}
 	return b
@@ -121,6 +124,9 @@ func (b *batch) store(ctx context.Context, w *Worker) error {
 	}
 	w.stage(ctx, "write", anchored)
 	b.fresh, b.tally = written.Fresh, tallyOf(arrived, written)
+	if written.Inserted > 0 {
+		w.suspects.clear()
+	}
 	for _, r := range written.Refused {
 		w.refused(of[r.Arrived], r)
 	}
@@ -183,7 +189,7 @@ func (b *batch) arrived() (groups []ttp.Tagged, of []*item) {
 		for _, f := range it.findings {
 			switch {
 			case f.event.Unknown:
-				it.worsen(verdict{action: actRetry, reason: "unknown-attacker", orphan: true, err: errUnknownAttacker})
+				it.worsen(verdict{action: actRetry, reason: "unknown-attacker", orphan: true, err: errUnknownAttacker, attacker: f.event.Key()})
 				continue
 			case !f.event.Anchored():
 				it.worsen(verdict{action: actReject, reason: "no-anchor", err: errNoAnchor})
@@ -249,7 +255,8 @@ func (l *lane) announce(ctx context.Context, list []ttp.Announcement) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := l.publish(ctx, list); err != nil {
-		l.log.Warn("announcements left in the outbox, the sweeper will publish them", zap.Error(err), zap.Int("announcements", len(list)))
+		l.repeats.log(l.log, zap.WarnLevel, "", "announcements left in the outbox, the sweeper will publish them",
+			zap.Error(err), zap.Int("announcements", len(list)))
 	}
 	l.stage(ctx, "publish", start)
 }

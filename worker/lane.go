@@ -82,10 +82,6 @@ func (l *lane) keepAlive(deliveries []Delivery) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// isolateAfter is how many attempts a batch may fail while the database
-// answers before its messages are tried one by one.
-const isolateAfter = 3
-
 // untilStored repeats the attempt until it succeeds; a database that is away
 // is waited for as long as it takes. It returns false if the worker stops
 // before that.
@@ -101,7 +97,7 @@ func (l *lane) untilStored(ctx, hard context.Context, b *batch) bool {
 			return true
 		}
 		trouble.goesOn(l, b, err)
-		if attempt >= isolateAfter && l.isolate(hard, b) {
+		if attempt >= isolateAfter && l.isolate(hard, b, err) {
 			trouble.over(l, b)
 			return true
 		}
@@ -121,39 +117,6 @@ func (l *lane) attempt(ctx context.Context, b *batch) error {
 	return b.store(ctx, l.Worker)
 }
 
-// isolate stores the messages of a batch that keeps failing one by one. Those
-// that fail while others succeed are to blame themselves and are handed back
-// for later; if none succeeds, none is to blame.
-func (l *lane) isolate(hard context.Context, b *batch) bool {
-	if len(b.items) == 1 {
-		return false
-	}
-	var failed []*item
-	stored := &batch{tally: make(tally)}
-	for _, it := range b.items {
-		one := &batch{items: []*item{it}}
-		if err := l.attempt(hard, one); err != nil {
-			it.failure = err
-			failed = append(failed, it)
-			if len(stored.items) == 0 && len(failed) >= isolateAfter {
-				return false
-			}
-			continue
-		}
-		stored.items = append(stored.items, it)
-		stored.fresh = append(stored.fresh, one.fresh...)
-		stored.tally.add(one.tally)
-	}
-	if len(stored.items) == 0 {
-		return false
-	}
-	for _, it := range failed {
-		it.worsen(verdict{action: actRetry, reason: "store-failed", err: it.failure, blame: true})
-	}
-	b.fresh, b.tally = stored.fresh, stored.tally
-	return true
-}
-
 // handBack gives a batch up at once, for another worker or the next start.
 func (l *lane) handBack(b *batch) {
 	var errs []error
@@ -167,36 +130,29 @@ func (l *lane) handBack(b *batch) {
 	l.log.Info("batch handed back on the way out", zap.Int("messages", len(b.items)))
 }
 
-// outage reports trouble with the database: its beginning, a line every ten
-// seconds, and its end.
+// outage reports trouble with the database: that it goes on, now and then, and
+// its end.
 type outage struct {
-	since, logged time.Time
-	attempts      int
+	since    time.Time
+	attempts int
 }
-
-const outageLogEvery = 10 * time.Second
 
 func (o *outage) goesOn(l *lane, b *batch, err error) {
 	o.attempts++
-	now := time.Now()
 	if o.since.IsZero() {
-		o.since = now
+		o.since = time.Now()
 	}
 	l.Metrics.StoreFailures.Inc()
 	class, hint := l.Explain(err)
 	l.Status.Trouble("database", class+": "+hint)
-	if o.attempts > 1 && now.Sub(o.logged) < outageLogEvery {
-		return
-	}
-	o.logged = now
-	l.log.Warn("batch not stored, will be tried again", zap.Error(err), zap.String("class", class), zap.String("hint", hint),
-		zap.Int("messages", len(b.items)), zap.Int("attempts", o.attempts), zap.Duration("since", now.Sub(o.since)))
+	l.repeats.log(l.log, zap.WarnLevel, class, "batch not stored, will be tried again", zap.Error(err), zap.String("class", class),
+		zap.String("hint", hint), zap.Int("messages", len(b.items)), zap.Int("attempts", o.attempts), zap.Duration("since", time.Since(o.since)))
 }
 
 func (o *outage) over(l *lane, b *batch) {
 	l.Status.Clear("database")
 	if o.attempts > 0 {
-		l.log.Info("batch stored after all", zap.Int("messages", len(b.items)), zap.Int("failed_attempts", o.attempts),
-			zap.Duration("after", time.Since(o.since)))
+		l.repeats.log(l.log, zap.InfoLevel, "", "batch dealt with after all", zap.Int("messages", len(b.items)),
+			zap.Int("failed_attempts", o.attempts), zap.Duration("after", time.Since(o.since)))
 	}
 }

@@ -20,6 +20,7 @@ type Metrics struct {
 	Published     prometheus.Counter     // announcements taken by the bus
 	Redelivered   prometheus.Counter     // messages that had been delivered before
 	StoreFailures prometheus.Counter     // attempts to store a batch that failed
+	Waiting       prometheus.Gauge       // messages remembered until their attacker has a row
 	OutboxRows    prometheus.Gauge
 	OutboxAge     prometheus.Gauge // seconds, of the oldest
 	BatchMessages prometheus.Histogram
@@ -51,6 +52,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Published:     plain("ttp_announcements_published_total", "Announcements taken by the bus."),
 		Redelivered:   plain("ttp_messages_redelivered_total", "Messages that had been delivered before."),
 		StoreFailures: plain("ttp_store_failures_total", "Attempts to store a batch that failed and were repeated."),
+		Waiting:       gauge("ttp_messages_waiting", "Messages that wait for the row of their attacker, as far as this worker knows."),
 		OutboxRows:    gauge("ttp_outbox_rows", "Announcements stored and not yet published."),
 		OutboxAge:     gauge("ttp_outbox_oldest_seconds", "Age of the oldest announcement not yet published."),
 		BatchMessages: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -64,7 +66,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.Events, m.Tags, m.RuleFires, m.MessageLag, m.EventLag, m.Messages, m.DeadLetters, m.Unclaimed, m.Published, m.Redelivered,
-			m.StoreFailures, m.OutboxRows, m.OutboxAge, m.BatchMessages, m.StageSeconds)
+			m.StoreFailures, m.Waiting, m.OutboxRows, m.OutboxAge, m.BatchMessages, m.StageSeconds)
 	}
 	return m
 }

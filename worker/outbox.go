@@ -97,7 +97,7 @@ func (w *Worker) sweepOnce(ctx context.Context, age time.Duration) {
 		n, err := w.publish(publishing, list)
 		cancel()
 		if err != nil {
-			w.Log.Warn("announcements still in the outbox", zap.Error(err), zap.Int("announcements", len(list)))
+			w.repeats.log(w.Log, zap.WarnLevel, "", "announcements still in the outbox", zap.Error(err), zap.Int("announcements", len(list)))
 		}
 		if n > 0 {
 			w.Log.Info("announcements published from the outbox", zap.Int("announcements", n))

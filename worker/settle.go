@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ttp-worker/intake"
 	"ttp-worker/internal/failpoint"
 )
 
@@ -15,16 +16,17 @@ import (
 func (l *lane) settle(ctx context.Context, b *batch) {
 	start := time.Now()
 	var acks []Delivery
+	refused := false // dead letters, so that the next one need not be tried
 	for _, it := range b.items {
 		v := l.decide(it)
-		switch v.action {
-		case actAck:
+		switch {
+		case v.action == actAck:
 			acks = append(acks, it.delivery)
 			l.Metrics.lagged(it, start)
-		case actRetry:
+		case v.action == actReject && !refused:
+			refused = !l.reject(ctx, it, v)
+		default:
 			l.retry(it, v)
-		case actReject:
-			l.reject(ctx, it, v)
 		}
 	}
 	l.Metrics.counted(b.tally)
@@ -55,14 +57,15 @@ func (l *lane) ack(ctx context.Context, deliveries []Delivery) {
 	last := len(deliveries) - 1
 	for _, d := range deliveries[:last] {
 		if err := d.Ack(); err != nil {
-			l.log.Warn("message not acknowledged; it comes again and adds nothing", zap.Error(err), zap.Uint64("sequence", d.Meta().Sequence))
+			l.repeats.log(l.log, zap.WarnLevel, "", "message not acknowledged; it comes again and adds nothing",
+				zap.Error(err), zap.Uint64("sequence", d.Meta().Sequence))
 			break // the connection is down, and the others fare no better
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	if err := deliveries[last].AckSync(ctx); err != nil {
-		l.log.Warn("acknowledgements not confirmed; what was not received comes again and adds nothing",
+		l.repeats.log(l.log, zap.WarnLevel, "", "acknowledgements not confirmed; what was not received comes again and adds nothing",
 			zap.Error(err), zap.Int("messages", len(deliveries)))
 	}
 }
@@ -75,9 +78,14 @@ const (
 func (l *lane) retry(it *item, v verdict) {
 	l.Metrics.Messages.WithLabelValues("retried").Inc()
 	meta := it.delivery.Meta()
-	delay := parkDelay(meta.Deliveries)
-	if err := it.delivery.Retry(jitter(delay)); err != nil {
-		l.log.Warn("message not handed back; it comes again after the ack wait", zap.Error(err), zap.Uint64("sequence", meta.Sequence))
+	delay := jitter(retryDelay(meta.Deliveries, maxRetryDelay))
+	if v.attacker != (intake.Key{}) {
+		delay = jitter(retryDelay(meta.Deliveries, maxWaitDelay))
+		l.waiting.add(meta.Sequence, waiter{v.attacker, it.delivery.Recall(), time.Now().Add(delay)})
+	}
+	if err := it.delivery.Retry(delay); err != nil {
+		l.repeats.log(l.log, zap.WarnLevel, "", "message not handed back; it comes again after the ack wait",
+			zap.Error(err), zap.Uint64("sequence", meta.Sequence))
 		return
 	}
 	if check := l.log.Check(zap.DebugLevel, "message handed back for later"); check != nil {
@@ -86,8 +94,9 @@ func (l *lane) retry(it *item, v verdict) {
 	}
 }
 
-// reject stores a dead letter and only then ends the message for good.
-func (l *lane) reject(ctx context.Context, it *item, v verdict) {
+// reject stores a dead letter and only then ends the message for good. If it
+// cannot be stored, the message is handed back and reject returns false.
+func (l *lane) reject(ctx context.Context, it *item, v verdict) bool {
 	l.beat()
 	d, meta := it.delivery, it.delivery.Meta()
 	fields := []zap.Field{
@@ -97,17 +106,20 @@ func (l *lane) reject(ctx context.Context, it *item, v verdict) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if err := l.Publisher.DeadLetter(ctx, d, v.reason, v.err); err != nil {
-		l.log.Error("dead letter not stored, the message is kept and tried again; is there a stream for ttp.dlq.> (--provision)?",
+		l.repeats.log(l.log, zap.ErrorLevel, "", "dead letter not stored, the message is kept and tried again; is there a stream for ttp.dlq.> (--provision)?",
 			append(fields, zap.Error(err))...)
 		l.retry(it, v)
-		return
+		return false
 	}
+	l.suspects.remove(meta.Sequence)
 	l.Metrics.DeadLetters.WithLabelValues(v.reason).Inc()
 	l.Metrics.Messages.WithLabelValues("dead_lettered").Inc()
-	l.log.Warn("message became a dead letter", fields...)
+	l.repeats.log(l.log, zap.WarnLevel, v.reason, "message became a dead letter", fields...)
 	if err := d.Reject(v.reason); err != nil {
-		l.log.Warn("dead letter stored but the message not ended; it comes again and becomes the same dead letter", append(fields, zap.Error(err))...)
+		l.repeats.log(l.log, zap.WarnLevel, "", "dead letter stored but the message not ended; it comes again and becomes the same dead letter",
+			append(fields, zap.Error(err))...)
 	}
+	return true
 }
 
 // boundedSubject is the subject as it may be logged: a canary's token is part
@@ -120,27 +132,29 @@ func boundedSubject(d Delivery) string {
 	return d.Subject()
 }
 
-// Messages that wait for a row are asked about with growing delay, but often
-// enough that they go on within seconds after it appears.
+// A message that is handed back comes again after a delay that grows. One that
+// waits for its attacker's row is recalled when that appears, so its delay may
+// become long: thousands that wait must not take the lanes from the others.
 const (
-	firstParkDelay = time.Second
-	maxParkDelay   = 5 * time.Second
+	firstRetryDelay = time.Second
+	maxRetryDelay   = 5 * time.Second
+	maxWaitDelay    = 30 * time.Second
 )
 
-// parkDelay is how long a message waits after its nth delivery.
-func parkDelay(n int) time.Duration {
-	delay := firstParkDelay
-	for ; n > 1 && delay < maxParkDelay; n-- {
+// retryDelay is how long a message waits after its nth delivery.
+func retryDelay(n int, most time.Duration) time.Duration {
+	delay := firstRetryDelay
+	for ; n > 1 && delay < most; n-- {
 		delay += delay / 2
 	}
-	return min(delay, maxParkDelay)
+	return min(delay, most)
 }
 
-// deliveriesWithin returns how many deliveries the delays spread over d.
+// deliveriesWithin returns how many deliveries the longest delays spread over d.
 func deliveriesWithin(d time.Duration) int {
 	n := 1
 	for passed := time.Duration(0); passed < d; n++ {
-		passed += parkDelay(n)
+		passed += retryDelay(n, maxWaitDelay)
 	}
 	return n
 }

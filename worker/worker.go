@@ -42,6 +42,7 @@ type Delivery interface {
 	Ack() error                        // sends, does not wait
 	AckSync(ctx context.Context) error // returns when the server has it
 	Retry(after time.Duration) error   // hands it back, to be delivered again
+	Recall() func() error              // what ends the delay of a Retry early; keeps none of the data
 	Reject(reason string) error        // never deliver it again
 	InProgress() error                 // still at it: restarts the server's clock
 }
@@ -108,7 +109,8 @@ type Worker struct {
 	Tracer  Tracer      // nil: nothing is traced
 
 	// Explain, if set, says of a database error what class it is and what the
-	// operator can do.
+	// operator can do. Only of the class "other" may a message itself be the
+	// cause; all other classes pass, and are waited for.
 	Explain func(error) (class, hint string)
 
 	AckWait       time.Duration // the consumer's; messages in hand are kept alive every third of it; 0 means 30s
@@ -120,6 +122,9 @@ type Worker struct {
 	SweepAge      time.Duration // how old these are at least, so that lanes are not overtaken; 0 means half of AckWait
 
 	suppressed suppressed
+	waiting    waiting
+	suspects   suspects
+	repeats    repeats
 }
 
 func (w *Worker) setDefaults() {
@@ -145,7 +150,7 @@ func (w *Worker) setDefaults() {
 		w.Pulse = new(Pulse)
 	}
 	if w.Explain == nil {
-		w.Explain = func(error) (string, string) { return "other", "" }
+		w.Explain = func(error) (string, string) { return "", "" }
 	}
 }
 
@@ -174,6 +179,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopHelpers, cancelHelpers := context.WithCancel(hard)
 	helpers.Go(func() { w.sweep(ctx, stopHelpers) })
 	helpers.Go(func() { w.reportSuppressed(stopHelpers) })
+	helpers.Go(func() { w.wake(stopHelpers) })
 
 	lanes.Wait()
 	cancelHelpers()

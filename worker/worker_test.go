@@ -111,8 +111,11 @@ func (m message) AckSync(context.Context) error {
 }
 
 func (m message) Retry(time.Duration) error { m.note("handed back %d", m.meta.Sequence); return nil }
-func (m message) Reject(string) error       { m.note("ended %d", m.meta.Sequence); return nil }
-func (m message) InProgress() error         { m.note("in progress %d", m.meta.Sequence); return nil }
+func (m message) Recall() func() error {
+	return func() error { m.note("recalled %d", m.meta.Sequence); return nil }
+}
+func (m message) Reject(string) error { m.note("ended %d", m.meta.Sequence); return nil }
+func (m message) InProgress() error   { m.note("in progress %d", m.meta.Sequence); return nil }
 
 // directory knows the attacker "known".
 type directory struct{ intake.Database }

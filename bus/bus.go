@@ -50,7 +50,9 @@ type Bus struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 
-	drought *outage // of messages, whichever source notices
+	drought  *outage                 // of messages, whichever source notices
+	vanished *outage                 // of streams that are ours to make
+	storage  atomic.Pointer[Storage] // nil unless they are
 }
 
 // Connect connects to the server. One that can't be reached is not an error:
@@ -76,8 +78,11 @@ func Connect(o Options, log *zap.Logger) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("connect to JetStream: %w", err)
 	}
-	drought := newOutage(log, "no messages to be had", "messages to be had again")
-	return &Bus{o: o, log: log, nc: nc, js: js, drought: drought}, nil
+	return &Bus{
+		o: o, log: log, nc: nc, js: js,
+		drought:  newOutage(log, "no messages to be had", "messages to be had again"),
+		vanished: newOutage(log, "streams that vanished cannot be made anew", "streams that vanished are there again"),
+	}, nil
 }
 
 func (o Options) withDefaults() Options {

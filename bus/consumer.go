@@ -72,6 +72,9 @@ func (b *Bus) ensureConsumer(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*answerWithin)
 	defer cancel()
 	cons, err := b.bindConsumer(ctx)
+	if errors.As(err, new(*MissingStreamError)) && b.restore(ctx) {
+		cons, err = b.bindConsumer(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("set up consumer %s: %w", b.o.Consumer.Name, err)
 	}

@@ -39,7 +39,12 @@ func (p *Publisher) DeadLetter(ctx context.Context, d worker.Delivery, reason st
 		addVerdict(m.Header, meta, reason, cause)
 		cut(m, p.bus.room()-headerSize(m.Header))
 	}
-	return p.bus.send(ctx, m, fmt.Sprintf("dlq:%s:%d", meta.Stream, meta.Sequence), p.bus.o.DLQ)
+	id := fmt.Sprintf("dlq:%s:%d", meta.Stream, meta.Sequence)
+	err := p.bus.send(ctx, m, id, p.bus.o.DLQ)
+	if p.bus.restoreAfter(ctx, err) {
+		err = p.bus.send(ctx, m, id, p.bus.o.DLQ)
+	}
+	return err
 }
 
 // deadLetterSubject returns where the dead letters of subject go.

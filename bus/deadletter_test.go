@@ -102,14 +102,14 @@ func TestDeadLetter(t *testing.T) {
 		}
 	})
 
-	t.Run("without a stream for it, it is an error", func(t *testing.T) {
+	t.Run("without a stream for it that is ours to make, it is an error", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, bus.Options{})
 		d := f.arrive(t, &nats.Msg{Subject: "attacker.http"})
 		if err := f.js.DeleteStream(t.Context(), "TTP_DLQ"); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.bus.NewPublisher().DeadLetter(t.Context(), d, "x", nil); err == nil {
+		if err := f.connect(t, bus.Options{}).NewPublisher().DeadLetter(t.Context(), d, "x", nil); err == nil {
 			t.Error("no error")
 		}
 	})

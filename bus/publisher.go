@@ -53,6 +53,7 @@ func (p *Publisher) Publish(ctx context.Context, announcements []ttp.Announcemen
 			transient = err
 		}
 	}
+	p.bus.restoreAfter(ctx, transient)
 	return done, errors.Join(transient, permanent)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 )
 
 // Storage says how the streams keep what they get. Zero means the default.
@@ -54,13 +55,37 @@ func (e *DriftError) Error() string {
 // changes one thing: subjects that are missing are added. An existing stream
 // of the wrong sort is a [DriftError]. Doing it from several processes at once
 // is fine.
+//
+// From then on a stream that turns out to have vanished is made anew.
 func (b *Bus) Provision(ctx context.Context, s Storage) error {
 	for _, cfg := range b.streams(s) {
 		if err := b.provision(ctx, cfg); err != nil {
 			return fmt.Errorf("provision stream %s: %w", cfg.Name, err)
 		}
 	}
+	b.storage.Store(&s)
 	return nil
+}
+
+// restore makes streams anew that have vanished since [Bus.Provision]: a server
+// came back without its store, or somebody removed them. It reports whether all
+// are there.
+func (b *Bus) restore(ctx context.Context) bool {
+	s := b.storage.Load()
+	if s == nil {
+		return false
+	}
+	if err := b.Provision(ctx, *s); err != nil {
+		b.vanished.failed(err)
+		return false
+	}
+	b.vanished.recovered()
+	return true
+}
+
+// restoreAfter restores the streams if err says that one did not answer.
+func (b *Bus) restoreAfter(ctx context.Context, err error) bool {
+	return errors.Is(err, jetstream.ErrNoStreamResponse) && b.restore(ctx)
 }
 
 func (b *Bus) streams(s Storage) []jetstream.StreamConfig {
@@ -93,7 +118,9 @@ func (b *Bus) provision(ctx context.Context, cfg jetstream.StreamConfig) error {
 	defer cancel()
 	stream, err := b.js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = b.js.CreateStream(ctx, cfg)
+		if stream, err = b.js.CreateStream(ctx, cfg); err == nil {
+			b.log.Info("stream made", zap.String("stream", cfg.Name))
+		}
 	}
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody else was quicker
 		stream, err = b.js.Stream(ctx, cfg.Name)

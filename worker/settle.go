@@ -78,15 +78,17 @@ const (
 func (l *lane) retry(it *item, v verdict) {
 	l.Metrics.Messages.WithLabelValues("retried").Inc()
 	meta := it.delivery.Meta()
-	delay := jitter(retryDelay(meta.Deliveries, maxRetryDelay))
-	if v.attacker != (intake.Key{}) {
-		delay = jitter(retryDelay(meta.Deliveries, maxWaitDelay))
-		l.waiting.add(meta.Sequence, waiter{v.attacker, it.delivery.Recall(), time.Now().Add(delay)})
+	delay := jitter(retryDelay(meta.Deliveries))
+	if v.orphan {
+		delay = jitter(waitDelay(meta.Deliveries, l.UnknownFor))
 	}
 	if err := it.delivery.Retry(delay); err != nil {
 		l.repeats.log(l.log, zap.WarnLevel, "", "message not handed back; it comes again after the ack wait",
 			zap.Error(err), zap.Uint64("sequence", meta.Sequence))
 		return
+	}
+	if v.attacker != (intake.Key{}) {
+		l.waiting.add(meta.Sequence, waiter{v.attacker, it.delivery.Recall(), time.Now().Add(delay)})
 	}
 	if check := l.log.Check(zap.DebugLevel, "message handed back for later"); check != nil {
 		check.Write(zap.String("reason", v.reason), zap.Error(v.err), zap.String("subject", boundedSubject(it.delivery)),
@@ -132,29 +134,41 @@ func boundedSubject(d Delivery) string {
 	return d.Subject()
 }
 
-// A message that is handed back comes again after a delay that grows. One that
-// waits for its attacker's row is recalled when that appears, so its delay may
-// become long: thousands that wait must not take the lanes from the others.
+// A message that is handed back comes again after a delay that grows by half
+// each time.
 const (
 	firstRetryDelay = time.Second
 	maxRetryDelay   = 5 * time.Second
-	maxWaitDelay    = 30 * time.Second
+
+	// One that waits for its attacker's row is recalled when that appears. Its
+	// delay can be long, and should be: thousands that wait must not take the
+	// lanes from the others.
+	firstWaitDelay = 10 * time.Second
+	maxWaitDelay   = 30 * time.Second
 )
 
 // retryDelay is how long a message waits after its nth delivery.
-func retryDelay(n int, most time.Duration) time.Duration {
-	delay := firstRetryDelay
+func retryDelay(n int) time.Duration { return growing(n, firstRetryDelay, maxRetryDelay) }
+
+// waitDelay is the same for one that waits for a row, for so long in all.
+func waitDelay(n int, inAll time.Duration) time.Duration {
+	return min(growing(n, firstWaitDelay, maxWaitDelay), max(inAll/3, firstRetryDelay))
+}
+
+func growing(n int, first, most time.Duration) time.Duration {
+	delay := first
 	for ; n > 1 && delay < most; n-- {
 		delay += delay / 2
 	}
 	return min(delay, most)
 }
 
-// deliveriesWithin returns how many deliveries the longest delays spread over d.
-func deliveriesWithin(d time.Duration) int {
+// deliveriesWithin returns how many deliveries of one that waits there are in
+// that time.
+func deliveriesWithin(inAll time.Duration) int {
 	n := 1
-	for passed := time.Duration(0); passed < d; n++ {
-		passed += retryDelay(n, maxWaitDelay)
+	for passed := time.Duration(0); passed < inAll; n++ {
+		passed += waitDelay(n, inAll)
 	}
 	return n
 }

@@ -18,6 +18,8 @@ import (
 type observer struct {
 	js jetstream.JetStream
 
+	reading sync.Mutex // held by who reads
+
 	mu      sync.Mutex // guards what follows
 	next    uint64
 	tags    map[string]object // by uuid, as ttp.tagged had them
@@ -50,6 +52,8 @@ var errNothingNew = errors.New("nothing new in the stream")
 
 // read takes the next message. It is an error if there is none.
 func (o *observer) read(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+	o.reading.Lock()
+	defer o.reading.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	stream, err := o.js.Stream(ctx, "TTP")

@@ -68,7 +68,7 @@ func newNATS(binary, dir string, port int, cluster string) (*server, error) {
 		return nil, err
 	}
 	conf := filepath.Join(dir, "nats.conf")
-	text := fmt.Sprintf("server_name: n%d\nlisten: 127.0.0.1:%d\nmax_payload: 8MB\njetstream { store_dir: %q, sync_interval: always }\n%s",
+	text := fmt.Sprintf("server_name: n%d\nlisten: 127.0.0.1:%d\nmax_payload: 8MB\njetstream { store_dir: %q }\n%s",
 		port, port, filepath.Join(dir, "store"), cluster)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err

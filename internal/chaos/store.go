@@ -26,19 +26,24 @@ func openSQLite(path string) (*store, error) {
 // addActors gives attackers and their identities rows.
 func (s *store) addActors(ctx context.Context, actors []actor) error {
 	const at = "2026-05-01 00:00:00.000000"
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("add attackers: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing is left to roll back after Commit
 	for _, a := range actors {
 		if a.identity != "" {
-			if _, err := s.db.ExecContext(ctx, "INSERT INTO attacker_identities (uuid, created_at, updated_at) VALUES (?, ?, ?)", a.identity, at, at); err != nil {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO attacker_identities (uuid, created_at, updated_at) VALUES (?, ?, ?)", a.identity, at, at); err != nil {
 				return fmt.Errorf("add an identity: %w", err)
 			}
 		}
-		_, err := s.db.ExecContext(ctx, "INSERT INTO attackers (uuid, ip, identity_id, first_seen, last_seen, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
+		_, err := tx.ExecContext(ctx, "INSERT INTO attackers (uuid, ip, identity_id, first_seen, last_seen, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
 			a.uuid, a.ip, sql.NullString{String: a.identity, Valid: a.identity != ""}, at, at, at)
 		if err != nil {
 			return fmt.Errorf("add an attacker: %w", err)
 		}
 	}
-	return nil
+	return tx.Commit()
 }
 
 // columns are those of a tag that are compared.

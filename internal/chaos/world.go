@@ -27,7 +27,7 @@ type setup struct {
 	workers  int      // 0 means 1
 	actors   int      // attackers with a row; 0 means 20
 	disk     int      // MiB that the state of embedded servers has; 0 means that of this machine
-	rate     int      // events a second; 0 means 200, none that the fault sends its own
+	rate     int      // events a second; 0 means 100, none that the fault sends its own
 	args     []string // more flags of the worker, winning over those below
 }
 
@@ -72,7 +72,7 @@ func (h *harness) newWorld(ctx context.Context, s setup, name string, rng *rand.
 		w.actors = 20
 	}
 	if w.rate == 0 {
-		w.rate = 200
+		w.rate = 100
 	}
 	w.gen = newGenerator(rng, fmt.Sprintf("%s%x", name[:1], rng.Uint32()), w.actors)
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
@@ -270,7 +270,7 @@ func (w *world) addWorker(point string) error {
 	}
 	k := &worker{http: fmt.Sprintf("127.0.0.1:%d", port), log: filepath.Join(w.dir, fmt.Sprintf("worker%d.log", len(w.workers)))}
 	k.args = append([]string{
-		"run", "--http", k.http, "--ack-wait", ackWait.String(), "--batch-size", "25", "--batch-wait", "50ms", "--unknown-attacker", "retry",
+		"run", "--http", k.http, "--ack-wait", ackWait.String(), "--batch-size", "50", "--batch-wait", "50ms", "--unknown-attacker", "retry",
 	}, ruleFlags(w.h.rules)...)
 	switch {
 	case w.embedded:

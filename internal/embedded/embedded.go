@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -44,10 +45,19 @@ type Options struct {
 	Log *zap.Logger // nil means none
 }
 
-// Server is a running server.
+// Server is a running server. It is started anew by itself if it could not
+// write its streams, because the disk was full, and now can.
 type Server struct {
-	ns   *server.Server
-	lock *os.File
+	o          Options // with the port that was taken
+	log        *zap.Logger
+	complaints *logger
+	lock       *os.File
+
+	mu sync.Mutex // guards ns
+	ns *server.Server
+
+	done    chan struct{} // closed by Stop
+	guarded chan struct{} // closed by guard when it ends
 }
 
 // Start runs a server and returns once it takes connections. The caller must
@@ -61,15 +71,23 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns, err := start(so, o.Log)
-	if err != nil {
+	s := &Server{o: o, log: o.Log, lock: lock, done: make(chan struct{}), guarded: make(chan struct{})}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	s.complaints = &logger{log: s.log}
+	if s.ns, err = start(so, s.complaints); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Server{ns: ns, lock: lock}, nil
+	if o.Listen != "" {
+		s.o.Listen = strings.TrimPrefix(s.URL(), "nats://")
+	}
+	go s.guard()
+	return s, nil
 }
 
 // start runs the server itself, in a directory that is ours.
-func start(so *server.Options, log *zap.Logger) (*server.Server, error) {
+func start(so *server.Options, complaints *logger) (*server.Server, error) {
 	if err := probe(so); err != nil {
 		return nil, err
 	}
@@ -77,10 +95,6 @@ func start(so *server.Options, log *zap.Logger) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure the embedded NATS server: %w", err)
 	}
-	if log == nil {
-		log = zap.NewNop()
-	}
-	complaints := &logger{log: log}
 	ns.SetLoggerV2(complaints, false, false, false)
 	ns.Start()
 	if err := ready(ns, complaints); err != nil {
@@ -184,20 +198,29 @@ func lockDir(dir string) (*os.File, error) {
 
 // InProcessConn opens a connection that does not go through the network. It
 // has the signature that NATS clients ask for.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) { return s.server().InProcessConn() }
+
+func (s *Server) server() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ns
+}
 
 // URL is where clients connect to, "nats://127.0.0.1:4222"; empty if the
 // server does not listen.
 func (s *Server) URL() string {
-	if s.ns.Addr() == nil {
+	ns := s.server()
+	if ns.Addr() == nil {
 		return ""
 	}
-	return s.ns.ClientURL()
+	return ns.ClientURL()
 }
 
 // Stop ends the server, waits until it has ended and gives the directory free.
 // Clients should have been closed before.
 func (s *Server) Stop() {
+	close(s.done)
+	<-s.guarded
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
 	_ = s.lock.Close() // nothing was written to it

@@ -30,6 +30,11 @@ type Consumer struct {
 	Version string // of this program, noted at the consumer when it is made or changed; empty means none
 }
 
+// consumerWithin is how long one attempt to find or make the consumer may take.
+// A cluster that is choosing a leader leaves such a request unanswered, and the
+// next one is answered at once.
+const consumerWithin = 2 * time.Second
+
 // metaVersion is the consumer's note of which program has set it up.
 const metaVersion = "ttp-worker-version"
 
@@ -69,7 +74,7 @@ func (b *Bus) EnsureConsumer(ctx context.Context) error {
 }
 
 func (b *Bus) ensureConsumer(ctx context.Context) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, consumerWithin)
 	defer cancel()
 	cons, err := b.bindConsumer(ctx)
 	if errors.As(err, new(*MissingStreamError)) && b.restore(ctx) {

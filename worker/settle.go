@@ -71,7 +71,7 @@ func (l *lane) ack(ctx context.Context, deliveries []Delivery) {
 }
 
 const (
-	ackTimeout     = 5 * time.Second
+	ackTimeout     = 2 * time.Second
 	publishTimeout = 10 * time.Second
 )
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -92,12 +93,25 @@ func (w *world) disturb(ctx context.Context, f fault) error {
 		produced <- w.prod.run(flowing, ctx, w.gen, w.rate)
 	}()
 	w.pause(ctx, 300*time.Millisecond, 600*time.Millisecond)
-	if err := f.inject(ctx, w); err != nil {
-		return err
+	err := f.inject(ctx, w)
+	if err == nil {
+		err = w.probe(ctx, probeWithin)
 	}
-	err := w.probe(ctx, probeWithin)
+	if err != nil {
+		w.dumpStacks()
+	}
 	dry()
 	return errors.Join(err, <-produced)
+}
+
+// dumpStacks ends the workers so that their logs say what they were doing.
+func (w *world) dumpStacks() {
+	for _, k := range w.workers {
+		_ = k.signal(syscall.SIGQUIT) // one that has ended has nothing to say
+	}
+	for _, k := range w.workers {
+		_, _ = k.wait(time.Second) // whoever hangs is killed later
+	}
 }
 
 // pause waits for a random time.

@@ -202,9 +202,12 @@ func (s *Source) open(ctx context.Context) error {
 		s.cons = cons
 	}
 	size, opts := s.batch.Size, []jetstream.FetchOpt{jetstream.FetchMaxWait(pullExpiry)}
-	if s.large {
+	switch {
+	case s.large:
 		size = 1
-	} else {
+	case replicated(s.cons):
+		size = min(size, s.pullMessages())
+	default:
 		opts = append(opts, jetstream.FetchMaxBytes(s.pullBytes()))
 	}
 	pull, err := s.cons.Fetch(size, opts...)
@@ -219,6 +222,21 @@ func (s *Source) open(ctx context.Context) error {
 // through: the server counts the subjects, which MaxPayload does not.
 func (s *Source) pullBytes() int {
 	return max(s.batch.Bytes, int(s.bus.nc.MaxPayload())) + 64<<10
+}
+
+// replicated reports whether several servers keep the consumer. Those say that
+// a request for a number of bytes is complete before they send the messages,
+// which wait for a quorum and then find nobody: such a request must not be made.
+func replicated(cons jetstream.Consumer) bool {
+	c := cons.CachedInfo().Cluster
+	return c != nil && len(c.Replicas) > 0
+}
+
+// pullMessages bounds a request where bytes cannot: to 64 MiB, were all
+// messages as large as the server lets them be.
+func (s *Source) pullMessages() int {
+	const fewest, most = 16, 64 << 20
+	return max(most/max(int(s.bus.nc.MaxPayload()), 1), fewest)
 }
 
 // ended looks at why a request is over and forgets it.

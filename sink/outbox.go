@@ -134,14 +134,21 @@ func letterID(list []ttp.Announcement) string {
 }
 
 // Announced removes rows from the outbox, all announcements of which have been
-// published.
+// published. Lanes and sweepers of several workers may name the same ones at
+// once, so that the rows are locked in one order and a deadlock is tried again.
 func (d *DB) Announced(ctx context.Context, outbox []string) error {
-	for chunk := range slices.Chunk(outbox, maxRows) {
+	ids := slices.Sorted(slices.Values(outbox))
+	w := &writing{DB: d}
+	for chunk := range slices.Chunk(ids, maxRows) {
 		args := make([]any, len(chunk))
 		for i, id := range chunk {
 			args[i] = id
 		}
-		if _, err := d.write.ExecContext(ctx, "DELETE FROM ttp_outbox WHERE id IN ("+marks(len(args))+")", args...); err != nil { // #nosec G202 -- only marks
+		err := w.transact(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "DELETE FROM ttp_outbox WHERE id IN ("+marks(len(args))+")", args...) // #nosec G202 -- only marks
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("empty the outbox: %w", err)
 		}
 	}

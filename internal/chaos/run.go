@@ -173,12 +173,7 @@ func (w *world) readBack(ctx context.Context, f fault, v *verdict) error {
 	if err := w.seen.drain(ctx); err != nil {
 		return err
 	}
-	info, err := w.consumer(ctx)
-	if err != nil {
-		return err
-	}
-	v.redelivered = int(info.Delivered.Consumer) - int(info.Delivered.Stream)
-	letters, err := w.deadLetters(ctx)
+	letters, err := w.lookAtBus(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -224,6 +219,22 @@ func (w *world) stopWorkers(v *verdict) {
 			v.complain("%v", err)
 		}
 	}
+}
+
+// lookAtBus counts redeliveries and returns the data of the dead letters.
+func (w *world) lookAtBus(ctx context.Context, v *verdict) (letters []string, err error) {
+	err = eventually(startWithin, func() error {
+		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		info, err := w.consumer(attempt)
+		if err != nil {
+			return err
+		}
+		v.redelivered = int(info.Delivered.Consumer) - int(info.Delivered.Stream)
+		letters, err = w.deadLetters(attempt)
+		return err
+	})
+	return letters, err
 }
 
 // deadLetters returns the data of the dead letters.

@@ -50,6 +50,10 @@ func (b *Bus) DLQ(ctx context.Context) (*DLQ, error) {
 	return &DLQ{bus: b, stream: stream}, nil
 }
 
+// Last returns the number of the newest dead letter when the stream was looked
+// at, 0 if there was none.
+func (q *DLQ) Last() uint64 { return q.stream.CachedInfo().State.LastSeq }
+
 // List yields the dead letters of the original subjects that match filter, a
 // NATS pattern, oldest first; an empty filter means all. It ends after the
 // first error.

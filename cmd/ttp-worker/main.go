@@ -104,7 +104,7 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newRun(), newTag(), newDemo(), newReplay(), newPublish(),
 		newTechniques(), newPhases(), newTags(), newExport(),
-		newRules(), newMigrate(), newProvision(), newConfig(), newDoctor(), newHealth(),
+		newRules(), newDLQ(), newMigrate(), newProvision(), newConfig(), newDoctor(), newHealth(),
 		newVersion(), newMan(),
 	}
 }

@@ -13,9 +13,9 @@ const isolateAfter = 3
 // row or the database is to blame. All other classes are the database's.
 const classOther = "other"
 
-// maxSuspects is how many messages may be to blame for errors that nobody
-// knows while nothing at all can be stored. Beyond that it is the database
-// that has a fault nobody knows, and no message becomes a dead letter for it.
+// maxSuspects is how many messages may be blamed for errors that nobody knows
+// while nothing at all can be stored. If there are more, it is the database that
+// has a fault nobody knows, and the others wait until something can be stored.
 const maxSuspects = 20
 
 // isolate stores the messages of a batch that keeps failing one by one. Those
@@ -94,12 +94,6 @@ func (s *suspects) add(sequence uint64) bool {
 		s.sequences[sequence] = true
 	}
 	return s.sequences[sequence]
-}
-
-func (s *suspects) remove(sequence uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.sequences, sequence)
 }
 
 func (s *suspects) clear() {

@@ -16,15 +16,14 @@ import (
 func (l *lane) settle(ctx context.Context, b *batch) {
 	start := time.Now()
 	var acks []Delivery
-	refused := false // dead letters, so that the next one need not be tried
 	for _, it := range b.items {
 		v := l.decide(it)
 		switch {
 		case v.action == actAck:
 			acks = append(acks, it.delivery)
 			l.Metrics.lagged(it, start)
-		case v.action == actReject && !refused:
-			refused = !l.reject(ctx, it, v)
+		case v.action == actReject && l.lettersTaken():
+			l.reject(ctx, it, v)
 		default:
 			l.retry(it, v)
 		}
@@ -96,9 +95,23 @@ func (l *lane) retry(it *item, v verdict) {
 	}
 }
 
+// maxLetterLines is how many dead letters of a reason are logged in ten
+// seconds; a sensor that has gone wrong may make thousands.
+const maxLetterLines = 20
+
+// letterPause is how long no dead letter is tried after one was not taken, so
+// that a stream that is missing does not cost every message a time-out.
+const letterPause = 5 * time.Second
+
+// lettersTaken reports whether a dead letter is worth a try.
+func (w *Worker) lettersTaken() bool {
+	failed := w.letterFailed.Load()
+	return failed == nil || time.Since(*failed) >= letterPause
+}
+
 // reject stores a dead letter and only then ends the message for good. If it
-// cannot be stored, the message is handed back and reject returns false.
-func (l *lane) reject(ctx context.Context, it *item, v verdict) bool {
+// cannot be stored, the message is handed back.
+func (l *lane) reject(ctx context.Context, it *item, v verdict) {
 	l.beat()
 	d, meta := it.delivery, it.delivery.Meta()
 	fields := []zap.Field{
@@ -110,18 +123,17 @@ func (l *lane) reject(ctx context.Context, it *item, v verdict) bool {
 	if err := l.Publisher.DeadLetter(ctx, d, v.reason, v.err); err != nil {
 		l.repeats.log(l.log, zap.ErrorLevel, "", "dead letter not stored, the message is kept and tried again; is there a stream for ttp.dlq.> (--provision)?",
 			append(fields, zap.Error(err))...)
+		l.letterFailed.Store(new(time.Now()))
 		l.retry(it, v)
-		return false
+		return
 	}
-	l.suspects.remove(meta.Sequence)
 	l.Metrics.DeadLetters.WithLabelValues(v.reason).Inc()
 	l.Metrics.Messages.WithLabelValues("dead_lettered").Inc()
-	l.repeats.log(l.log, zap.WarnLevel, v.reason, "message became a dead letter", fields...)
+	l.repeats.logSome(maxLetterLines, l.log, zap.WarnLevel, v.reason, "message became a dead letter", fields...)
 	if err := d.Reject(v.reason); err != nil {
 		l.repeats.log(l.log, zap.WarnLevel, "", "dead letter stored but the message not ended; it comes again and becomes the same dead letter",
 			append(fields, zap.Error(err))...)
 	}
-	return true
 }
 
 // boundedSubject is the subject as it may be logged: a canary's token is part

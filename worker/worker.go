@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -125,6 +126,8 @@ type Worker struct {
 	waiting    waiting
 	suspects   suspects
 	repeats    repeats
+
+	letterFailed atomic.Pointer[time.Time] // when a dead letter was not taken last
 }
 
 func (w *Worker) setDefaults() {

@@ -81,6 +81,10 @@ page-check: ## the page in headless Chromium, installed if missing; SHOTS=DIR ke
 chaos: deps ## every fault that is known, against real servers: SEED=, DURATION=, ONLY=regexp
 	@go run ./internal/chaos/cmd -seed '$(or $(SEED),0)' -duration '$(or $(DURATION),0s)' -only '$(ONLY)'
 
+.PHONY: soak
+soak: deps ## two workers under load and small faults for DURATION (10m): memory, goroutines, files, unacked, outbox stay flat
+	@go run ./internal/chaos/cmd -soak -seed '$(or $(SEED),0)' -duration '$(or $(DURATION),10m)'
+
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME (10s)
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"errors"
+	"io"
 	"slices"
 	"testing"
 )
@@ -132,5 +133,24 @@ func TestFaults(t *testing.T) {
 	}
 	if slices.Sort(names); len(slices.Compact(slices.Clone(names))) != len(names) {
 		t.Errorf("two faults of one name: %q", names)
+	}
+}
+
+func TestSoak_seesWhatGrows(t *testing.T) {
+	t.Parallel()
+	for name, grows := range map[string]bool{"go_goroutines": true, "ttp_outbox_rows": true, "nothing": false} {
+		s := soak{out: io.Discard}
+		for i := range 60 {
+			one := make(sample)
+			for _, g := range gauges() {
+				one[g.name] = 10
+			}
+			one[name] += float64(i)
+			s.samples = append(s.samples, one)
+		}
+		var v verdict
+		if s.judge(&v); (len(v.complaints) > 0) != grows {
+			t.Errorf("%s grows: %q", name, v.complaints)
+		}
 	}
 }

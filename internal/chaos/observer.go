@@ -18,10 +18,11 @@ import (
 type observer struct {
 	js jetstream.JetStream
 
-	reading sync.Mutex // held by who reads
-
-	mu      sync.Mutex // guards what follows
+	reading sync.Mutex // held by who reads; guards made and next
+	made    time.Time  // when the stream was
 	next    uint64
+
+	mu      sync.Mutex        // guards what follows
 	tags    map[string]object // by uuid, as ttp.tagged had them
 	times   map[string]int    // how often a tag was announced
 	fired   map[string]bool   // uuids seen in ttp.rule.fired
@@ -31,7 +32,7 @@ type observer struct {
 
 func newObserver(js jetstream.JetStream) *observer {
 	return &observer{
-		js: js, next: 1, tags: make(map[string]object), times: make(map[string]int),
+		js: js, tags: make(map[string]object), times: make(map[string]int),
 		fired: make(map[string]bool), sources: make(map[string]bool),
 	}
 }
@@ -39,7 +40,7 @@ func newObserver(js jetstream.JetStream) *observer {
 // run reads until ctx ends; what is away is tried again.
 func (o *observer) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if _, err := o.read(ctx); err != nil {
+		if err := o.read(ctx); err != nil {
 			select {
 			case <-ctx.Done():
 			case <-time.After(20 * time.Millisecond):
@@ -50,51 +51,58 @@ func (o *observer) run(ctx context.Context) {
 
 var errNothingNew = errors.New("nothing new in the stream")
 
-// read takes the next message. It is an error if there is none.
-func (o *observer) read(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+// read takes what is there, up to a hundred messages. It is an error if there
+// is none.
+func (o *observer) read(ctx context.Context) error {
 	o.reading.Lock()
 	defer o.reading.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	stream, err := o.js.Stream(ctx, "TTP")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for last := stream.CachedInfo().State.LastSeq; ; {
-		o.mu.Lock()
-		if o.next > last+1 {
-			o.next = 1 // the stream was made anew
-		}
-		seq := o.next
-		o.mu.Unlock()
-		if seq > last {
-			return nil, errNothingNew
-		}
-		msg, err := stream.GetMsg(ctx, seq)
-		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil, err
-		}
-		o.note(msg)
+	if made := stream.CachedInfo().Created; !made.Equal(o.made) {
+		o.made, o.next = made, 1
 	}
+	if stream.CachedInfo().State.LastSeq < o.next {
+		return errNothingNew
+	}
+	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: o.next})
+	if err != nil {
+		return err
+	}
+	batch, err := cons.FetchNoWait(100)
+	if err != nil {
+		return err
+	}
+	for msg := range batch.Messages() {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		o.note(meta.Sequence.Stream, msg)
+		o.next = meta.Sequence.Stream + 1
+	}
+	return batch.Error()
 }
 
 // drain reads to the end.
 func (o *observer) drain(ctx context.Context) error {
-	return eventually(20*time.Second, func() error {
-		if _, err := o.read(ctx); !errors.Is(err, errNothingNew) {
-			return err
+	return eventually(time.Minute, func() error {
+		for {
+			if err := o.read(ctx); errors.Is(err, errNothingNew) {
+				return nil
+			} else if err != nil {
+				return err
+			}
 		}
-		return nil
 	})
 }
 
-func (o *observer) note(msg *jetstream.RawStreamMsg) {
+func (o *observer) note(sequence uint64, msg jetstream.Msg) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.next++
-	if msg == nil {
-		return // removed
-	}
 	var envelope struct {
 		Payload struct {
 			Attacker any      `json:"attacker_uuid"`
@@ -104,18 +112,18 @@ func (o *observer) note(msg *jetstream.RawStreamMsg) {
 			Tags     []object `json:"tags"`
 		} `json:"payload"`
 	}
-	if err := json.Unmarshal(msg.Data, &envelope); err != nil {
-		o.faults = append(o.faults, fmt.Sprintf("message %d on %s: %v", msg.Sequence, msg.Subject, err))
+	if err := json.Unmarshal(msg.Data(), &envelope); err != nil {
+		o.faults = append(o.faults, fmt.Sprintf("message %d on %s: %v", sequence, msg.Subject(), err))
 		return
 	}
 	p := envelope.Payload
-	if strings.HasPrefix(msg.Subject, "ttp.rule.fired.") {
+	if strings.HasPrefix(msg.Subject(), "ttp.rule.fired.") {
 		for _, uuid := range p.UUIDs {
 			o.fired[uuid] = true
 		}
 		return
 	}
-	if msg.Subject != "ttp.tagged" {
+	if msg.Subject() != "ttp.tagged" {
 		return
 	}
 	o.sources[p.SourceID] = true

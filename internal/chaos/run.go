@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,9 @@ import (
 type fault struct {
 	name string
 	setup
-	redelivers bool // messages must have come again, else the fault was not felt
-	short      bool // part of the short form
+	within     time.Duration // how long all of it may take; 0 means 4 minutes
+	redelivers bool          // messages must have come again, else the fault was not felt
+	short      bool          // part of the short form
 
 	// inject makes it go wrong and right again while events flow.
 	inject func(ctx context.Context, w *world) error
@@ -37,7 +39,7 @@ const (
 
 // try runs one fault from an empty world to the oracle.
 func (h *harness) try(ctx context.Context, f fault, name string, rng *rand.Rand) verdict {
-	ctx, cancel := context.WithTimeout(ctx, faultWithin)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(f.within, faultWithin))
 	defer cancel()
 	v := verdict{fault: f.name + "/" + f.database}
 	start := time.Now()

@@ -1,4 +1,5 @@
-// Command cmd runs the fault tests of package chaos: `make chaos`.
+// Command cmd runs the fault tests of package chaos, `make chaos`, or with
+// -soak the long run, `make soak`.
 package main
 
 import (
@@ -19,10 +20,15 @@ func main() {
 	flag.StringVar(&o.Only, "only", "", "regular expression of the faults to inject")
 	flag.IntVar(&o.Jobs, "jobs", 3, "faults at once")
 	flag.StringVar(&o.Dir, "dir", "", "keep data and logs here")
+	soak := flag.Bool("soak", false, "run for -duration, or 10 minutes, under load and small faults, and want nothing to grow")
 	flag.Parse()
+	run := chaos.Run
+	if *soak {
+		run = chaos.Soak
+	}
 	o.Out = os.Stdout
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := chaos.Run(ctx, o)
+	err := run(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)

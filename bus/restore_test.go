@@ -36,6 +36,21 @@ func TestProvision_makesStreamsAnew(t *testing.T) {
 		}
 	})
 
+	t.Run("of announcements, when somebody else listens to them", func(t *testing.T) {
+		t.Parallel()
+		f := start(t, bus.Options{})
+		remove(t, f, "TTP")
+		stop, err := f.bus.Watch(t.Context(), "ttp.>", func(string, []byte) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		_, _ = f.bus.NewPublisher().Publish(t.Context(), list) // nobody answers
+		if done, err := f.bus.NewPublisher().Publish(t.Context(), list); err != nil || len(done) != 1 {
+			t.Errorf("second attempt: %v, %v", done, err)
+		}
+	})
+
 	t.Run("of announcements, when the next is published", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, bus.Options{})

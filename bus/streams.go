@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
@@ -83,9 +84,16 @@ func (b *Bus) restore(ctx context.Context) bool {
 	return true
 }
 
-// restoreAfter restores the streams if err says that one did not answer.
+// restoreAfter restores the streams if err says that one did not answer. Where
+// somebody listens to the subject without a stream, the server does not say so
+// and the answer just fails to come.
 func (b *Bus) restoreAfter(ctx context.Context, err error) bool {
-	return errors.Is(err, jetstream.ErrNoStreamResponse) && b.restore(ctx)
+	for _, silent := range []error{jetstream.ErrNoStreamResponse, jetstream.ErrAsyncPublishTimeout, nats.ErrTimeout, context.DeadlineExceeded} {
+		if errors.Is(err, silent) {
+			return b.restore(ctx)
+		}
+	}
+	return false
 }
 
 func (b *Bus) streams(s Storage) []jetstream.StreamConfig {

@@ -51,7 +51,7 @@ func (o *observer) run(ctx context.Context) {
 
 var errNothingNew = errors.New("nothing new in the stream")
 
-// read takes what is there, up to a hundred messages. It is an error if there
+// read takes what is there, up to a thousand messages. It is an error if there
 // is none.
 func (o *observer) read(ctx context.Context) error {
 	o.reading.Lock()
@@ -72,7 +72,7 @@ func (o *observer) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	batch, err := cons.FetchNoWait(100)
+	batch, err := cons.FetchNoWait(1000)
 	if err != nil {
 		return err
 	}

@@ -111,6 +111,7 @@ func (m message) AckSync(context.Context) error {
 }
 
 func (m message) Retry(time.Duration) error { m.note("handed back %d", m.meta.Sequence); return nil }
+
 func (m message) Recall() func() error {
 	return func() error { m.note("recalled %d", m.meta.Sequence); return nil }
 }

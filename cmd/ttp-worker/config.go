@@ -65,7 +65,7 @@ func (s *settings) print(out io.Writer) error {
 	for _, o := range s.options {
 		values, from := s.effective(o)
 		for i := range values {
-			values[i] = o.masked(values[i])
+			values[i] = o.shown(values[i])
 		}
 		var value any = strings.Join(values, ",")
 		if o.many {
@@ -95,19 +95,24 @@ func (s *settings) effective(o option) (values []string, from string) {
 	return []string{v}, "default"
 }
 
-// masked is the value without the passwords in it. One that names a file is
+// shown is the value without what is secret in it. One that names a file is
 // shown as it is: it is no secret where a secret lies.
-func (o option) masked(value string) string {
-	if _, inFile := secretFile(value); inFile || !o.secret {
+func (o option) shown(value string) string {
+	if _, inFile := secretFile(value); inFile || o.masked == nil {
 		return value
 	}
-	if !strings.Contains(value, "://") && value != "" {
-		return mask
-	}
-	return maskURLs(value)
+	return o.masked(value)
 }
 
 const mask = "***"
+
+// maskWhole hides a text that is a secret, and not that there is none.
+func maskWhole(text string) string {
+	if text == "" {
+		return ""
+	}
+	return mask
+}
 
 // maskURLs hides the passwords in URLs with commas between them. A password
 // may hold anything, commas and "@" included, so that it hides rather too much.

@@ -32,8 +32,8 @@ type settings struct {
 type option struct {
 	name   string
 	many   bool
-	file   bool // the value is the name of a file; file: and cred: name it, too
-	secret bool // what a file: or cred: value names is never shown, and a URL loses its password
+	file   bool                      // the value is the name of a file; file: and cred: name it, too
+	masked func(value string) string // hides what is secret in it; nil if nothing is
 	set    func(values []string) error
 }
 
@@ -74,7 +74,7 @@ func (s *settings) text(target *string, name, value, usage string, check func(st
 // address is a text with a password in it.
 func (s *settings) address(target *string, name, value, usage string) {
 	s.text(target, name, value, usage, nil)
-	s.options[len(s.options)-1].secret = true
+	s.options[len(s.options)-1].masked = maskURLs
 }
 
 // file is a text that names a file, which must be there, or is empty.
@@ -92,7 +92,7 @@ func (s *settings) file(target *string, name, usage string) {
 // token is the option of a text that is a secret as a whole.
 func (s *settings) token(target *string, name, usage string) {
 	s.text(target, name, "", usage, notShort)
-	s.options[len(s.options)-1].secret = true
+	s.options[len(s.options)-1].masked = maskWhole
 }
 
 func (s *settings) texts(target *[]string, name string, value []string, usage string) {

@@ -148,6 +148,13 @@ func TestConfigPrint_masksSecretsAndNamesOrigins(t *testing.T) {
 	}
 }
 
+func TestConfigPrint_masksTokens(t *testing.T) {
+	out, err := execute(t, "config", "print", "--http-token", "HIDDEN-0123456789-0123456789")
+	if err != nil || strings.Contains(out, "HIDDEN") || !strings.Contains(out, "# --http-token\nhttp-token: '***'\n") || !strings.Contains(out, "http-admin-token: \"\"\n") {
+		t.Errorf("%s, %v", out, err)
+	}
+}
+
 func TestMaskURLs(t *testing.T) {
 	for in, want := range map[string]string{
 		"mysql://u:p@h/d":             "mysql://u:***@h/d",

@@ -113,6 +113,7 @@ func TestPage_inABrowser(t *testing.T) {
 				t.Errorf("the page is %v pixels wider than the screen", got)
 			}
 			nothingRan(t, p)
+			legible(t, p)
 			keyboard(t, p, v)
 			filter(t, p, v)
 			live(t, p, feed, v)
@@ -132,6 +133,30 @@ func nothingRan(t *testing.T, p *browser.Page) {
 	}
 	if problems := p.Problems(); len(problems) > 0 {
 		t.Errorf("the page complains: %.2000q", problems)
+	}
+}
+
+// leastContrast returns the least contrast between text and what is behind it,
+// as WCAG counts it, of the cells, and the name of the cell.
+const leastContrast = `(() => {
+	const light = (c) => { const [r, g, b] = c.match(/[\d.]+/g).slice(0, 3).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+		return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+	const found = [...document.querySelectorAll(".cell")].map((cell) => {
+		const style = getComputedStyle(cell), [a, b] = [light(style.color), light(style.backgroundColor)];
+		return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), "heat " + cell.dataset.heat];
+	});
+	return found.sort((a, b) => a[0] - b[0])[0];
+})()`
+
+// legible makes sure that people with weak eyes can read the matrix, too.
+func legible(t *testing.T, p *browser.Page) {
+	t.Helper()
+	least := p.Eval(leastContrast).([]any)
+	if least[0].(float64) < 4.5 {
+		t.Errorf("%v has a contrast of %.2f, want 4.5", least[1], least[0])
+	}
+	if nameless := p.Eval(`[...document.querySelectorAll("button, input:not([type=checkbox]), select")].filter(e => !e.labels?.length && !e.ariaLabel && !e.textContent.trim()).length`); nameless != 0.0 {
+		t.Errorf("%v controls have no name", nameless)
 	}
 }
 

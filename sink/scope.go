@@ -3,6 +3,7 @@ package sink
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"iter"
 	"maps"
@@ -68,14 +69,16 @@ func (d *DB) attackerArms(ctx context.Context, attackers, identities map[string]
 	for chunk := range chunked(attackers) {
 		in, args := oneOf(chunk)
 		anchored := map[string][]string{} // identity to attackers
-		query := "SELECT DISTINCT attacker_uuid, COALESCE(identity_uuid, '') FROM ttp_tag WHERE attacker_uuid" + in
+		// Columns alone: MySQL then leaps from one pair to the next.
+		query := "SELECT DISTINCT attacker_uuid, identity_uuid FROM ttp_tag WHERE attacker_uuid" + in
 		err := each(ctx, d.read, query, args, func(scan func(...any) error) error {
-			var attacker, identity string
+			var attacker string
+			var identity sql.NullString
 			if err := scan(&attacker, &identity); err != nil {
 				return err
 			}
-			if _, known := identities[identity]; !known {
-				anchored[identity] = append(anchored[identity], attacker)
+			if _, known := identities[identity.String]; !known {
+				anchored[identity.String] = append(anchored[identity.String], attacker)
 			}
 			return nil
 		})

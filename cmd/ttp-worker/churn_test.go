@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,4 +97,23 @@ func sources(t *testing.T, db *sql.DB) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func TestReady_onlyOnceThereIsSomethingToWorkWith(t *testing.T) {
+	server := natstest.Start(t)
+	o := &runOptions{nats: server.URL(), db: testdb.SQLite(t), rules: []string{"builtin"}, unknownAttacker: "create", provision: true, migrate: true, lanes: 1}
+	l, err := newLive(t.Context(), o, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if got := l.notReady(); !slices.Contains(got, "worker: starting") {
+		t.Errorf("before the start: %q", got)
+	}
+	if err := l.prepare(t.Context(), o, zap.NewNop()); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.notReady(); len(got) > 0 {
+		t.Errorf("after the start: %q", got)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,7 @@ type live struct {
 	metrics  *metrics
 	feed     *api.Feed // nil without HTTP
 	service  *api.Service
+	prepared atomic.Bool
 }
 
 // newLive wires what o describes. Servers that are away are no error.
@@ -152,7 +154,7 @@ func (l *live) prepare(ctx context.Context, o *runOptions, log *zap.Logger) erro
 	if err := l.insist(ctx, "database", log, l.rules.LoadStates); err != nil {
 		return err
 	}
-	return l.insist(ctx, "nats", log, func(ctx context.Context) error {
+	err := l.insist(ctx, "nats", log, func(ctx context.Context) error {
 		if o.provision {
 			if err := l.bus.Provision(ctx, o.storage()); err != nil {
 				return err
@@ -160,6 +162,8 @@ func (l *live) prepare(ctx context.Context, o *runOptions, log *zap.Logger) erro
 		}
 		return l.bus.EnsureConsumer(ctx)
 	})
+	l.prepared.Store(err == nil)
+	return err
 }
 
 // starting is what the start is called in the worker's pulse.

@@ -274,6 +274,9 @@ func (l *live) healthy(w http.ResponseWriter, _ *http.Request) {
 // notReady returns what keeps the worker from working, none if nothing does.
 func (l *live) notReady() []string {
 	causes := l.worker.Status.NotReady()
+	if !l.prepared.Load() {
+		causes = append(causes, "worker: starting")
+	}
 	if !l.bus.Connected() {
 		causes = append(causes, "nats: not connected")
 	}

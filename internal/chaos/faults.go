@@ -159,15 +159,32 @@ func databaseFaults() []fault {
 		return func(_ context.Context, w *world) error { return w.db.restart(sig, away) }
 	}
 	own := setup{database: mariadb, ownDB: true}
-	return []fault{
+	return append([]fault{
 		{name: "database restarted", setup: own, inject: restart(syscall.SIGTERM, 200*time.Millisecond)},
 		{name: "database killed", setup: own, short: true, inject: restart(syscall.SIGKILL, 200*time.Millisecond)},
-		{name: "database away 5 ack waits", setup: own, inject: restart(syscall.SIGKILL, 5*ackWait), check: noRedelivery},
 		{name: "database and nats killed", setup: own, inject: killBoth},
-		{name: "database read-only", setup: setup{database: mariadb, ownDB: true, grants: true}, inject: readOnly, check: noRedelivery},
-		{name: "table locked", setup: setup{database: mariadb}, short: true, inject: lockTable, check: noRedelivery},
-		{name: "database locked", setup: setup{database: sqlite}, inject: lockFile, check: noRedelivery},
+	}, patientFaults()...)
+}
+
+// longAckWait leaves a busy machine the time to keep messages alive.
+const longAckWait = 2 * ackWait
+
+// patientFaults keep the database from work for longer than the ack wait.
+// Nothing may be delivered again meanwhile.
+func patientFaults() []fault {
+	list := []fault{
+		{name: "database away 5 ack waits", setup: setup{database: mariadb, ownDB: true}, inject: func(_ context.Context, w *world) error {
+			return w.db.restart(syscall.SIGKILL, 5*longAckWait)
+		}},
+		{name: "database read-only", setup: setup{database: mariadb, ownDB: true, grants: true}, inject: readOnly},
+		{name: "table locked", setup: setup{database: mariadb}, short: true, inject: lockTable},
+		{name: "database locked", setup: setup{database: sqlite}, inject: lockFile},
 	}
+	for i := range list {
+		list[i].args = []string{"--ack-wait", longAckWait.String()}
+		list[i].check = noRedelivery
+	}
+	return list
 }
 
 // noRedelivery wants the messages to be kept alive during the fault.
@@ -201,7 +218,7 @@ func readOnly(ctx context.Context, w *world) error {
 	if err := w.db.query("SET GLOBAL read_only = 1"); err != nil {
 		return err
 	}
-	w.pause(ctx, longPause, longPause)
+	w.pause(ctx, 2*longAckWait, 2*longAckWait)
 	return w.db.query("SET GLOBAL read_only = 0")
 }
 
@@ -215,7 +232,7 @@ func lockTable(ctx context.Context, w *world) error {
 	if _, err := conn.ExecContext(ctx, "LOCK TABLES ttp_tag WRITE, attackers WRITE"); err != nil {
 		return err
 	}
-	w.pause(ctx, longPause, longPause)
+	w.pause(ctx, 2*longAckWait, 2*longAckWait)
 	_, err = conn.ExecContext(ctx, "UNLOCK TABLES")
 	return err
 }
@@ -226,7 +243,7 @@ func lockFile(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	w.pause(ctx, 4*ackWait, 4*ackWait)
+	w.pause(ctx, 2*longAckWait, 2*longAckWait)
 	return tx.Rollback()
 }
 

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -234,13 +235,20 @@ func strangers(ctx context.Context, w *world) error {
 	if err := w.probe(ctx, probeWithin/2); err != nil {
 		return fmt.Errorf("while strangers wait: %w", err)
 	}
-	if err := w.store.addActors(ctx, late); err != nil {
+	// Some appear first, to be timed among all the others who go on waiting.
+	const first = 200
+	if err := w.store.addActors(ctx, late[:first]); err != nil {
 		return err
 	}
-	return eventually(soonAfter, func() error {
-		for i, e := range waiting {
+	return errors.Join(w.announcedWithin(soonAfter, waiting[:first]), w.store.addActors(ctx, late[first:]), w.announcedWithin(quietWithin, waiting))
+}
+
+// announcedWithin waits until all of the events were announced.
+func (w *world) announcedWithin(within time.Duration, events []event) error {
+	return eventually(within, func() error {
+		for i, e := range events {
 			if !w.seen.announced(e.facts[0].SourceID) {
-				return fmt.Errorf("stranger %d of %d has a row and his event was not announced", i+1, len(late))
+				return fmt.Errorf("event %d of %d was not announced", i+1, len(events))
 			}
 		}
 		return nil

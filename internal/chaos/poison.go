@@ -129,7 +129,7 @@ func poisonEverywhere(ctx context.Context, w *world) error {
 			}
 		}
 	}
-	return w.rerun(k, "")
+	return errors.Join(w.rerun(k, ""), w.quiet(ctx))
 }
 
 func (w *world) sendBatch(ctx context.Context, p poison, position int) error {

@@ -56,6 +56,7 @@ type Server struct {
 	mu sync.Mutex // guards ns
 	ns *server.Server
 
+	down    bool          // it did not start again; only guard looks
 	done    chan struct{} // closed by Stop
 	guarded chan struct{} // closed by guard when it ends
 }

@@ -10,39 +10,56 @@ import (
 	"go.uber.org/zap"
 )
 
-// guardEvery is how often the server is asked how it is.
-const guardEvery = time.Second
+const (
+	// guardEvery is how often the server is asked how it is.
+	guardEvery = time.Second
+
+	// badAnswers is how many times in a row it must say that a stream is out
+	// of service before that is believed.
+	badAnswers = 3
+)
 
 // guard starts the server anew when it has stopped writing: it takes a stream
 // out of service after the first error of the disk, even a full one, until it
-// is restarted. guard ends with s.done.
+// is restarted. A server that is merely slow is left alone. guard ends with
+// s.done.
 func (s *Server) guard() {
 	defer close(s.guarded)
 	ticker := time.NewTicker(guardEvery)
 	defer ticker.Stop()
-	for {
+	for bad := 0; ; {
 		select {
 		case <-s.done:
 			return
 		case <-ticker.C:
-			if !s.healthy() && s.hasRoom() {
-				s.restart()
-			}
+		}
+		if !s.outOfService() {
+			bad = 0
+			continue
+		}
+		if bad++; bad >= badAnswers && s.hasRoom() && s.restart() {
+			bad = 0
 		}
 	}
 }
 
-// healthy asks the server itself, by the handler of its /healthz.
-func (s *Server) healthy() bool {
+// outOfService reports whether the server has had an error and says that a
+// stream does not work, or has not come back from a restart.
+func (s *Server) outOfService() bool {
+	return s.down || s.complaints.failed.Load() && s.health() == http.StatusServiceUnavailable
+}
+
+// health asks the server itself, by the handler of its /healthz.
+func (s *Server) health() int {
 	s.complaints.quiet.Store(true) // it also logs the answer, each time
 	defer s.complaints.quiet.Store(false)
 	r, err := http.NewRequest(http.MethodGet, "/healthz", http.NoBody) //nolint:noctx // it never leaves the process
 	if err != nil {
-		return true
+		return http.StatusOK
 	}
 	var answer status
 	s.server().HandleHealthz(&answer, r)
-	return answer < http.StatusInternalServerError
+	return int(answer)
 }
 
 // status is a response of which only the status counts, 0 standing for 200.
@@ -59,20 +76,24 @@ func (s *Server) hasRoom() bool {
 	return errors.Join(err, os.Remove(name)) == nil
 }
 
-func (s *Server) restart() {
-	s.log.Warn("the embedded NATS server cannot write its streams, it is started anew")
+// restart reports whether the server is there again.
+func (s *Server) restart() bool {
+	s.log.Warn("the embedded NATS server could not write its streams, it is started anew")
 	old := s.server()
 	old.Shutdown()
 	old.WaitForShutdown()
+	s.complaints.failed.Store(false)
 	so, err := serverOptions(s.o)
 	if err == nil {
-		ns, startErr := start(so, s.complaints)
-		if err = startErr; err == nil {
+		ns, failed := start(so, s.complaints)
+		if err = failed; err == nil {
 			s.mu.Lock()
 			s.ns = ns
 			s.mu.Unlock()
-			return
 		}
 	}
-	s.log.Error("the embedded NATS server did not start again, it will be tried on", zap.Error(err))
+	if s.down = err != nil; s.down {
+		s.log.Error("the embedded NATS server did not start again, it will be tried on", zap.Error(err))
+	}
+	return !s.down
 }

@@ -12,8 +12,9 @@ import (
 // logger hands the server's log on to zap. What the server tells of its life
 // is debugging for us; what goes wrong keeps its level.
 type logger struct {
-	log   *zap.Logger
-	quiet atomic.Bool // warnings are debugging, too, for the moment
+	log    *zap.Logger
+	quiet  atomic.Bool // warnings are debugging, too, for the moment
+	failed atomic.Bool // an error was logged
 
 	mu     sync.Mutex           // guards what follows
 	err    error                // why the server could not start
@@ -37,6 +38,7 @@ func (l *logger) Warnf(format string, v ...any) {
 }
 
 func (l *logger) Errorf(format string, v ...any) {
+	l.failed.Store(true)
 	if l.due(format) {
 		l.log.Error(fmt.Sprintf(format, v...))
 	}

@@ -90,13 +90,15 @@ func oracleField(c *correlation, s *seen, name, rule string) string {
 	return clip(v.list[0])
 }
 
-// oracleCorrelation tries every group and every stretch of events.
+// one is an event that is one part of a rule.
+type one struct {
+	seen
+	part  int
+	place int
+}
+
+// oracleCorrelation tries every group.
 func oracleCorrelation(c *correlation, parts []*definition, all []seen) bool {
-	type one struct {
-		seen
-		part  int
-		place int
-	}
 	groups := make(map[string][]one)
 	for place, s := range all {
 		for _, i := range s.parts {
@@ -107,58 +109,62 @@ func oracleCorrelation(c *correlation, parts []*definition, all []seen) bool {
 			groups[k] = append(groups[k], one{s, i, place})
 		}
 	}
-	fits := func(a, b time.Time) bool { return c.span == 0 || b.Sub(a) <= c.span }
 	for _, list := range groups {
-		var chain func(part int, last *one, start time.Time) bool
-		chain = func(part int, last *one, start time.Time) bool {
-			if part == len(parts) {
-				return true
-			}
-			for i := range list {
-				o := &list[i]
-				if o.part != part || last != nil && o.place <= last.place {
-					continue
-				}
-				from := start
-				if last == nil {
-					from = o.at
-				}
-				if fits(from, o.at) && chain(part+1, o, from) {
-					return true
-				}
-			}
-			return false
+		if c.sort == temporalOrdered && oracleChain(c, list, len(parts), 0, nil, time.Time{}) {
+			return true
 		}
-		if c.sort == temporalOrdered {
-			if chain(0, nil, time.Time{}) {
-				return true
-			}
+		if c.sort != temporalOrdered && oracleWindows(c, parts, list) {
+			return true
+		}
+	}
+	return false
+}
+
+func oracleFits(c *correlation, a, b time.Time) bool { return c.span == 0 || b.Sub(a) <= c.span }
+
+// oracleChain reports whether the parts from part on follow last.
+func oracleChain(c *correlation, list []one, parts, part int, last *one, start time.Time) bool {
+	if part == parts {
+		return true
+	}
+	for i := range list {
+		o := &list[i]
+		if o.part != part || last != nil && o.place <= last.place {
 			continue
 		}
-		for j := range list {
-			var window []one
-			for i := 0; i <= j; i++ {
-				if fits(list[i].at, list[j].at) {
-					window = append(window, list[i])
-				}
+		from := start
+		if last == nil {
+			from = o.at
+		}
+		if oracleFits(c, from, o.at) && oracleChain(c, list, parts, part+1, o, from) {
+			return true
+		}
+	}
+	return false
+}
+
+// oracleWindows tries every stretch of events.
+func oracleWindows(c *correlation, parts []*definition, list []one) bool {
+	wanted := map[string]bool{}
+	for _, p := range parts {
+		wanted[p.ID] = true
+	}
+	for j := range list {
+		places, values, ids := map[int]bool{}, map[string]bool{}, map[string]bool{}
+		for _, o := range list[:j+1] {
+			if !oracleFits(c, o.at, list[j].at) {
+				continue
 			}
-			places, values, ids := map[int]bool{}, map[string]bool{}, map[string]bool{}
-			for _, o := range window {
-				places[o.place], ids[parts[o.part].ID] = true, true
-				values[oracleField(c, &o.seen, c.field, parts[o.part].ID)] = true
-			}
-			all := map[string]bool{}
-			for _, p := range parts {
-				all[p.ID] = true
-			}
-			// A count is complete only with the last part that its event is.
-			last := j == len(list)-1 || list[j+1].place != list[j].place
-			switch {
-			case c.sort == eventCount && last && c.holds(len(places)),
-				c.sort == valueCount && c.holds(len(values)),
-				c.sort == temporal && len(ids) == len(all):
-				return true
-			}
+			places[o.place], ids[parts[o.part].ID] = true, true
+			values[oracleField(c, &o.seen, c.field, parts[o.part].ID)] = true
+		}
+		// A count is complete only with the last part that its event is.
+		last := j == len(list)-1 || list[j+1].place != list[j].place
+		switch {
+		case c.sort == eventCount && last && c.holds(len(places)),
+			c.sort == valueCount && c.holds(len(values)),
+			c.sort == temporal && len(ids) == len(wanted):
+			return true
 		}
 	}
 	return false

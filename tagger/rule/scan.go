@@ -1,0 +1,169 @@
+package rule
+
+import "ttp-worker/tagger/shell"
+
+// valuesOf reads a field, if that has not been done.
+func (s *scratch) valuesOf(slot int32) *values {
+	v := &s.values[slot]
+	if epoch := s.epoch(slot); s.read[slot] != epoch {
+		s.read[slot] = epoch
+		v.reset()
+		s.slots[slot].read(&s.ev, v)
+	}
+	return v
+}
+
+// scan looks for literals in a field. The clauses that these lead to are
+// added to candidates.
+func (s *scratch) scan(i int32, epoch uint64, candidates bitset) {
+	slot := &s.slots[i]
+	switch {
+	case slot.words == nil && slot.exact == nil && slot.part == noPart:
+		return
+	case slot.part != noPart && i != s.textSlot:
+		s.scanPart(i, slot, epoch, candidates)
+		return
+	}
+	for _, text := range s.valuesOf(i).list {
+		s.scanValue(slot, text, epoch, candidates)
+	}
+}
+
+// scanPart looks at a part of a command's text by itself. Only whole values
+// need that, and a payload that has the part as a member.
+func (s *scratch) scanPart(i int32, slot *slot, epoch uint64, candidates bitset) {
+	if s.ev.simple != nil {
+		if slot.exact != nil && s.ev.simple.Program != "" {
+			s.lookUp(slot, s.ev.simple.Program, epoch, candidates)
+		}
+		return
+	}
+	s.only = slot.part
+	for _, text := range s.valuesOf(i).list {
+		if slot.exact != nil {
+			s.lookUp(slot, text, epoch, candidates)
+		}
+		s.scanWords(s.slots[s.textSlot].words, text, nil, epoch, candidates)
+	}
+	s.only = noPart
+}
+
+func (s *scratch) scanValue(slot *slot, text string, epoch uint64, candidates bitset) {
+	if slot.exact != nil {
+		s.lookUp(slot, text, epoch, candidates)
+	}
+	var c *shell.Command
+	if slot.part == wholeText {
+		c = s.ev.simple
+	}
+	s.scanWords(slot.words, text, c, epoch, candidates)
+}
+
+// lookUp looks for a value as a whole.
+func (s *scratch) lookUp(slot *slot, text string, epoch uint64, candidates bitset) {
+	s.folded = appendFolded(s.folded[:0], text)
+	if id, ok := slot.exact[string(s.folded)]; ok {
+		s.seen[id] = epoch
+		s.noteLeads(&s.literals[id], 0, 0, epoch, candidates)
+	}
+}
+
+// scanWords looks for the literals of an automaton in a text, which is that of
+// command c if there is one.
+func (s *scratch) scanWords(a *automaton, text string, c *shell.Command, epoch uint64, candidates bitset) {
+	if a == nil {
+		return
+	}
+	if isASCII(text) {
+		s.layout.set(len(text), c, func(s string) int { return len(s) })
+		scanText(s, a, text, epoch, candidates)
+		return
+	}
+	s.folded = appendFolded(s.folded[:0], text)
+	s.layout.set(len(s.folded), c, foldedLen)
+	scanText(s, a, s.folded, epoch, candidates)
+}
+
+// scanText looks for the literals of an automaton in a text, which is folded
+// but for the case of ASCII letters.
+func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64, candidates bitset) {
+	if a.small != nil {
+		scanTable(s, a, a.small, text, epoch, candidates)
+	} else {
+		scanTable(s, a, a.large, text, epoch, candidates)
+	}
+}
+
+func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, text T, epoch uint64, candidates bitset) {
+	state := uint32(0)
+	for i := 0; i < len(text); i++ {
+		state = uint32(next[state*a.width+uint32(a.class[text[i]])])
+		if state < a.ends {
+			continue
+		}
+		for _, id := range a.literalsAt(state) {
+			s.saw(id, i+1, epoch, candidates)
+		}
+	}
+}
+
+// saw notes that a literal ends there in the text that is being scanned.
+func (s *scratch) saw(id int32, end int, epoch uint64, candidates bitset) {
+	l := &s.literals[id]
+	p := l.part
+	switch {
+	case s.only != noPart:
+		if p != s.only {
+			return
+		}
+		p = wholeText
+	case p == lineText:
+		if s.ev.simple != nil {
+			return
+		}
+		epoch, candidates = s.whole, s.shared
+	case p == noPart:
+		p = wholeText
+	}
+	if s.seen[id] == epoch && !l.bound {
+		return
+	}
+	from := end - len(l.text)
+	in := s.layout.of(p, from, end)
+	if from < in.from || end > in.to {
+		return
+	}
+	s.seen[id] = epoch
+	s.noteLeads(l, from-in.from, in.to-end, epoch, candidates)
+}
+
+// noteLeads notes what follows from a literal that has that many bytes before
+// and behind it.
+func (s *scratch) noteLeads(l *literal, before, behind int, epoch uint64, candidates bitset) {
+	for _, to := range l.leads {
+		if !to.place.fits(before, behind) {
+			continue
+		}
+		a := &s.atoms[to.atom]
+		if a.plain {
+			s.known[to.atom] = epoch<<1 | 1
+		}
+		for _, i := range a.clauses {
+			candidates.add(i)
+		}
+	}
+}
+
+// fits reports whether a text with that many bytes before and behind it is in
+// its place.
+func (h how) fits(before, behind int) bool {
+	switch h {
+	case startsWith:
+		return before == 0
+	case endsWith:
+		return behind == 0
+	case equals:
+		return before == 0 && behind == 0
+	}
+	return true
+}

@@ -65,14 +65,15 @@ func (o *observer) read(ctx context.Context) error {
 	if made := stream.CachedInfo().Created; !made.Equal(o.made) {
 		o.made, o.next = made, 1
 	}
-	if stream.CachedInfo().State.LastSeq < o.next {
+	last := stream.CachedInfo().State.LastSeq
+	if last < o.next {
 		return errNothingNew
 	}
 	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: o.next})
 	if err != nil {
 		return err
 	}
-	batch, err := cons.FetchNoWait(1000)
+	batch, err := cons.Fetch(int(min(last-o.next+1, 1000)), jetstream.FetchMaxWait(2*time.Second))
 	if err != nil {
 		return err
 	}

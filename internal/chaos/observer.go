@@ -51,7 +51,7 @@ func (o *observer) run(ctx context.Context) {
 
 var errNothingNew = errors.New("nothing new in the stream")
 
-// read takes what is there, up to a thousand messages. It is an error if there
+// read takes what is there, up to a hundred messages. It is an error if there
 // is none.
 func (o *observer) read(ctx context.Context) error {
 	o.reading.Lock()
@@ -69,23 +69,37 @@ func (o *observer) read(ctx context.Context) error {
 	if last < o.next {
 		return errNothingNew
 	}
-	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: o.next})
-	if err != nil {
-		return err
+	n := min(last-o.next+1, 100)
+	messages, errs := make([]*jetstream.RawStreamMsg, n), make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		seq := o.next + i
+		all.Go(func() { messages[i], errs[i] = stream.GetMsg(ctx, seq) })
 	}
-	batch, err := cons.Fetch(int(min(last-o.next+1, 1000)), jetstream.FetchMaxWait(2*time.Second))
-	if err != nil {
-		return err
-	}
-	for msg := range batch.Messages() {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
+	all.Wait()
+	for i := range n {
+		if errs[i] != nil && !errors.Is(errs[i], jetstream.ErrMsgNotFound) {
+			return errs[i]
 		}
-		o.note(meta.Sequence.Stream, msg)
-		o.next = meta.Sequence.Stream + 1
+		o.next++
+		if errs[i] == nil { // else it was removed
+			o.note(messages[i])
+		}
 	}
-	return batch.Error()
+	return nil
+}
+
+// where says how far reading has come.
+func (o *observer) where() string {
+	o.reading.Lock()
+	defer o.reading.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	stream, err := o.js.Stream(ctx, "TTP")
+	if err != nil {
+		return fmt.Sprintf("read up to %d, %v", o.next-1, err)
+	}
+	return fmt.Sprintf("read up to %d of %d announcements", o.next-1, stream.CachedInfo().State.LastSeq)
 }
 
 // drain reads to the end.
@@ -101,7 +115,7 @@ func (o *observer) drain(ctx context.Context) error {
 	})
 }
 
-func (o *observer) note(sequence uint64, msg jetstream.Msg) {
+func (o *observer) note(msg *jetstream.RawStreamMsg) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var envelope struct {
@@ -113,18 +127,18 @@ func (o *observer) note(sequence uint64, msg jetstream.Msg) {
 			Tags     []object `json:"tags"`
 		} `json:"payload"`
 	}
-	if err := json.Unmarshal(msg.Data(), &envelope); err != nil {
-		o.faults = append(o.faults, fmt.Sprintf("message %d on %s: %v", sequence, msg.Subject(), err))
+	if err := json.Unmarshal(msg.Data, &envelope); err != nil {
+		o.faults = append(o.faults, fmt.Sprintf("message %d on %s: %v", msg.Sequence, msg.Subject, err))
 		return
 	}
 	p := envelope.Payload
-	if strings.HasPrefix(msg.Subject(), "ttp.rule.fired.") {
+	if strings.HasPrefix(msg.Subject, "ttp.rule.fired.") {
 		for _, uuid := range p.UUIDs {
 			o.fired[uuid] = true
 		}
 		return
 	}
-	if msg.Subject() != "ttp.tagged" {
+	if msg.Subject != "ttp.tagged" {
 		return
 	}
 	o.sources[p.SourceID] = true

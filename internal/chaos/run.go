@@ -135,7 +135,7 @@ func (w *world) probe(ctx context.Context, within time.Duration) error {
 	for !w.seen.announced(e.facts[0].SourceID) {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("a fresh event was not announced within %s", within)
+			return fmt.Errorf("a fresh event was not announced within %s; %s", within, w.seen.where())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

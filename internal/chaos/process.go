@@ -3,6 +3,7 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -106,25 +107,33 @@ func (p *process) state() byte {
 }
 
 // ports hands out ports that are free and that no other scenario was given.
+// They are below those that the system gives to outgoing connections, which
+// would take one before its server listens.
 type ports struct {
 	mu    sync.Mutex // guards given
 	given map[int]bool
 }
 
+const (
+	lowestPort  = 16_000
+	highestPort = 32_000
+)
+
 func (p *ports) next() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := lowestPort + rand.IntN(highestPort-lowestPort) //nolint:gosec // not a secret
+		if p.given[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			return 0, err
+			continue // somebody else's
 		}
-		port := l.Addr().(*net.TCPAddr).Port
 		_ = l.Close() // nobody has connected
-		if !p.given[port] {
-			p.given[port] = true
-			return port, nil
-		}
+		p.given[port] = true
+		return port, nil
 	}
 	return 0, errors.New("no free port")
 }

@@ -20,8 +20,7 @@ const (
 	// serviceVersion is that of the questions and answers, not of the program.
 	serviceVersion = "1.0.0"
 
-	// flushOnStop bounds the wait for a server that is away.
-	flushOnStop = time.Second
+	settleWithin = time.Second
 
 	// NextHeader names the page after the one that is the answer.
 	NextHeader = "Ttp-Next"
@@ -55,8 +54,8 @@ func (b *Bus) Serve(ctx context.Context, endpoints []Endpoint) (stop func(), err
 		return nil, fmt.Errorf("answer questions on the bus: %w", err)
 	}
 	stop = func() {
-		_ = service.Stop()                 // fails only when there is nothing left to stop
-		_ = b.nc.FlushTimeout(flushOnStop) // until the server hands over no more questions; it may be away
+		_ = service.Stop() // fails only when there is nothing left to stop
+		b.settled()
 	}
 	for _, e := range endpoints {
 		err := service.AddEndpoint(e.Name, micro.HandlerFunc(func(r micro.Request) { b.reply(r, e.Answer(ctx, r.Data())) }),
@@ -67,8 +66,13 @@ func (b *Bus) Serve(ctx context.Context, endpoints []Endpoint) (stop func(), err
 			return nil, fmt.Errorf("answer questions on the bus: %s: %w", e.Name, err)
 		}
 	}
+	b.settled()
 	return stop, nil
 }
+
+// settled waits until the server knows what is subscribed to and what is not
+// any more, for a moment: it may be away, and hears of it later.
+func (b *Bus) settled() { _ = b.nc.FlushTimeout(settleWithin) }
 
 // reply sends an answer, or says that it is too long for a message.
 func (b *Bus) reply(r micro.Request, a Reply) {

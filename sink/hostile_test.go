@@ -1,10 +1,14 @@
 package sink_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -249,4 +253,91 @@ func TestExplain_classifiesByNumber(t *testing.T) {
 			t.Errorf("%d is %q (%s), want %q", number, class, hint, want)
 		}
 	}
+}
+
+// A server that hangs at the commit must not hold up a worker that is to stop.
+func TestWrite_givesUpAHangingCommit(t *testing.T) {
+	dsn := testdb.MySQL(t)
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hang := make(chan struct{}) // closed by the test
+	u.Host = hangAtCommit(t, u.Host, hang)
+	db, err := sink.Open(dsn, sink.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.CreateAttackers(t.Context(), []ttp.Attacker{{UUID: attacker, Address: "198.51.100.7"}}); err != nil {
+		t.Fatal(err)
+	}
+	slow, err := sink.Open(u.String(), sink.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	write(t, slow, tagged("a", 1))
+	close(hang)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	begun := time.Now()
+	if _, err := slow.Write(ctx, []ttp.Tagged{tagged("b", 1)}); err == nil {
+		t.Error("written without an answer to the commit")
+	} else if class, _ := sink.Explain(err); class != "connection" {
+		t.Errorf("class %s: %v", class, err)
+	}
+	if passed := time.Since(begun); passed > 10*time.Second {
+		t.Errorf("gave up after %s", passed)
+	}
+}
+
+// hangAtCommit listens and forwards to a server; once hang is closed, what
+// holds a COMMIT is kept back for ever.
+func hangAtCommit(t *testing.T, to string, hang <-chan struct{}) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(client, server); _ = client.Close() }()
+			go func() {
+				defer server.Close()
+				buf := make([]byte, 1<<16)
+				for {
+					n, err := client.Read(buf)
+					if err != nil {
+						return
+					}
+					select {
+					case <-hang:
+						if bytes.Contains(buf[:n], []byte("COMMIT")) {
+							_, _ = io.Copy(io.Discard, client)
+							return
+						}
+					default:
+					}
+					if _, err := server.Write(buf[:n]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
 }

@@ -17,6 +17,9 @@ type dialect interface {
 	// isolation is the level of the transactions that write.
 	isolation() sql.IsolationLevel
 
+	// commit ends tx. It gives up when ctx ends, as far as the database lets it.
+	commit(ctx context.Context, tx *sql.Tx) error
+
 	// columns reads the columns of a table; there are none if it is absent.
 	columns(ctx context.Context, q querier, table string) (columns, error)
 

@@ -326,7 +326,7 @@ func hangAtCommit(t *testing.T, to string, hang <-chan struct{}) (address string
 					}
 					select {
 					case <-hang:
-						if bytes.Contains(buf[:n], []byte("COMMIT")) {
+						if bytes.Contains(buf[:n], []byte("\x03COMMIT")) {
 							_, _ = io.Copy(io.Discard, client)
 							return
 						}

@@ -135,7 +135,7 @@ func (d *DB) create(ctx context.Context, table string, rows []map[string]any) er
 		_ = tx.Rollback() // err says why; a connection that is gone rolls back by itself
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if err := d.dialect.commit(ctx, tx); err != nil {
 		return fmt.Errorf("create rows in %s: %w", table, err)
 	}
 	return nil

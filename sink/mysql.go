@@ -158,6 +158,17 @@ func (namedLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 // isolation is one without gap locks, so that lanes do not wait for each other.
 func (mysqlDialect) isolation() sql.IsolationLevel { return sql.LevelReadCommitted }
 
+// commit says COMMIT by a statement, which the end of ctx interrupts. The
+// driver's own takes no context and would hold up a worker that is to stop,
+// for the whole read timeout of a server that hangs.
+func (mysqlDialect) commit(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, "COMMIT"); err != nil {
+		_ = tx.Rollback() // the connection is gone
+		return err
+	}
+	return tx.Commit()
+}
+
 const mysqlColumns = `
 SELECT column_name, data_type, column_type, is_nullable = 'YES', column_default IS NOT NULL, extra,
        COALESCE(character_maximum_length, 0), COALESCE(character_octet_length, 0),

@@ -54,7 +54,7 @@ func (d *DB) SetRuleState(ctx context.Context, s ttp.RuleState) (ttp.RuleState, 
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	if err = d.replaceState(ctx, tx, &s); err == nil {
-		err = tx.Commit()
+		err = d.dialect.commit(ctx, tx)
 	}
 	if err != nil {
 		return s, fmt.Errorf("set the state of rule %s: %w", s.RuleID, err)

@@ -59,6 +59,9 @@ func (sqliteDialect) migrations() (goose.Dialect, fs.FS, []goose.ProviderOption)
 	return goose.DialectSQLite3, files, nil
 }
 
+// commit waits for nobody but the disk.
+func (sqliteDialect) commit(_ context.Context, tx *sql.Tx) error { return tx.Commit() }
+
 func (sqliteDialect) isolation() sql.IsolationLevel { return sql.LevelDefault }
 
 func (sqliteDialect) columns(ctx context.Context, q querier, table string) (columns, error) {

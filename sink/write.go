@@ -252,7 +252,7 @@ func (w *writing) once(ctx context.Context, do func(*sql.Tx) error) error {
 		return err
 	}
 	if err = do(tx); err == nil {
-		return tx.Commit()
+		return w.dialect.commit(ctx, tx)
 	}
 	_ = tx.Rollback() // err says why; a connection that is gone rolls back by itself
 	if classify(err) == classReadOnly {

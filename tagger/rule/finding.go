@@ -191,7 +191,10 @@ func evidenceValue(ev *ttp.Event, name string) (ttp.Value, bool) {
 	case name == "raw_url" && ev.Kind == ttp.HTTPRequest:
 		s = ev.Payload.Text(urlMembers...)
 	}
-	return ttp.Quote(s), s != ""
+	if s == "" {
+		return "", false
+	}
+	return ttp.Quote(s), true
 }
 
 // cut bounds a value. One that is not a string becomes one if it has to be cut.

@@ -66,8 +66,9 @@ func TestLint_hasNothingAgainstTheBuiltInRules(t *testing.T) {
 func TestCatastrophic_isExponentialOnly(t *testing.T) {
 	t.Parallel()
 	for source, want := range map[string]bool{
-		`(a+)+$`: true, `x(\w+)*!`: true, `^(a|ab|b)*$`: true, `(\s|\s\s)+$`: true,
+		`(a+)+$`: true, `(?:a+)+$`: true, `(a*)*$`: true, `(a+)+(?=b)`: true, `^(?>(a|aa))+[(?:]$`: true, `x(\w+)*!`: true, `^(a|ab|b)*$`: true, `(\s|\s\s)+$`: true,
 		`a+$`: false, `(\w+\s)+$`: false, `\bcurl\b.*-o.*\bsh\b`: false, `(-\w+\s+)*x`: false, `.*.*x`: false, `(`: false, ``: false, `(?=a)a+`: false,
+		`(a|b?)*c`: false, `(\b)*x`: false, `(a?)*?x`: false, `(a*?)*?x`: true, `(a?b?)*$`: true, `\(?:x+`: false,
 	} {
 		if got := catastrophic(source) != ""; got != want {
 			t.Errorf("%s: %v, want %v", source, got, want)

@@ -3,16 +3,14 @@ package rule
 import (
 	"regexp/syntax"
 	"strings"
-	"time"
-
-	"github.com/dlclark/regexp2"
 )
 
 // pumps is how often a repetition is repeated to see how a search of it grows:
-// 1.6^40 steps take far longer than pumpTimeout, 40^3 steps do not.
+// 1.6^40 steps are far more than pumpSteps, 40^3 steps are not.
 const pumps = 40
 
-const pumpTimeout = 250 * time.Millisecond
+// pumpSteps is what a search may take, some 50 ms.
+const pumpSteps = 4 << 20
 
 // maxSamples is how many texts are made of an expression.
 const maxSamples = 8
@@ -21,16 +19,14 @@ const maxSamples = 8
 // takes exponential time, "" if none was found. It is a trial, not a proof: of
 // each repetition a text is made that goes round in it and then does not match.
 func catastrophic(source string) string {
-	source = strings.ReplaceAll(source, "(?P<", "(?<")
-	re, err := regexp2.Compile(source, regexp2.None)
+	tree, err := syntax.Parse(relax(grouped(source)), syntax.Perl)
 	if err != nil {
 		return ""
 	}
-	tree, err := syntax.Parse(relax(source), syntax.Perl)
+	engine, err := newBacktracker(tree)
 	if err != nil {
 		return ""
 	}
-	re.MatchTimeout = pumpTimeout
 	found := ""
 	eachRepetition(tree, "", func(lead string, body *syntax.Regexp) {
 		for _, word := range textsOf(body) {
@@ -38,12 +34,33 @@ func catastrophic(source string) string {
 				continue
 			}
 			text := lead + strings.Repeat(word, pumps) + "\x00"
-			if _, err := re.MatchString(text); err != nil {
+			if !engine.search(text, pumpSteps) {
 				found = text
 			}
 		}
 	})
 	return found
+}
+
+// grouped returns source with groups that only hold something together made
+// groups that capture, so that package syntax takes no repetition for the one
+// around it. What is looked for ahead is made a part of the match.
+func grouped(source string) string {
+	var b strings.Builder
+	for i := 0; i < len(source); {
+		n := tokenEnd(source[i:])
+		b.WriteString(source[i : i+n])
+		if i += n; source[i-n] != '(' {
+			continue
+		}
+		for _, kind := range []string{"?:", "?=", "?>"} {
+			if strings.HasPrefix(source[i:], kind) {
+				i += len(kind)
+				break
+			}
+		}
+	}
+	return b.String()
 }
 
 // eachRepetition calls f for every part of re that may be repeated without end,

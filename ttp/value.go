@@ -13,7 +13,12 @@ import (
 type Value string
 
 // Quote returns s as a JSON string in ASCII.
-func Quote(s string) Value { return Value(AppendQuoted(nil, s)) }
+func Quote(s string) Value {
+	if plainPrefix(s) == len(s) {
+		return Value(`"` + s + `"`)
+	}
+	return Value(AppendQuoted(make([]byte, 0, len(s)+len(s)/4+16), s))
+}
 
 // Number returns n as a JSON number.
 func Number(n int64) Value { return Value(strconv.FormatInt(n, 10)) }
@@ -268,15 +273,18 @@ const hexDigits = "0123456789abcdef"
 // becomes U+FFFD. "<", ">" and "&" are escaped, as encoding/json does.
 func AppendQuoted(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			dst = appendEscaped(dst, r)
-			i += n
-			continue
+	for {
+		n := plainPrefix(s)
+		dst = append(dst, s[:n]...)
+		if s = s[n:]; s == "" {
+			return append(dst, '"')
 		}
-		switch {
+		switch c := s[0]; {
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRuneInString(s)
+			dst = appendEscaped(dst, r)
+			s = s[size:]
+			continue
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
 		case c == '\n':
@@ -285,15 +293,30 @@ func AppendQuoted(dst []byte, s string) []byte {
 			dst = append(dst, '\\', 't')
 		case c == '\r':
 			dst = append(dst, '\\', 'r')
-		case c < 0x20 || c == 0x7f || c == '<' || c == '>' || c == '&':
-			dst = appendEscaped(dst, rune(c))
 		default:
-			dst = append(dst, c)
+			dst = appendEscaped(dst, rune(c))
 		}
-		i++
+		s = s[1:]
 	}
-	return append(dst, '"')
 }
+
+// plainPrefix returns how many bytes of s stand for themselves.
+func plainPrefix(s string) int {
+	for i := range len(s) {
+		if !isPlain[s[i]] {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// isPlain is the bytes that are written as they are.
+var isPlain = func() (plain [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		plain[c] = !strings.ContainsRune(`"\<>&`, c)
+	}
+	return plain
+}()
 
 func appendEscaped(dst []byte, r rune) []byte {
 	if r >= 0x10000 {

@@ -53,10 +53,7 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 }
 
 func (c *compiler) rule(i int32, d *definition) {
-	r := &compiled{definition: d, evidence: evidenceFields(c.kind, d)}
-	for _, e := range d.Emits {
-		r.urls = append(r.urls, e.url())
-	}
+	r := &compiled{definition: d, evidence: evidenceFields(c.kind, d), says: d.says()}
 	c.rules = append(c.rules, r)
 	root := c.node(d.detect[c.kind])
 	if root.op != opOr {
@@ -348,7 +345,7 @@ func (m *matcher) reads() []field {
 func (c *compiler) shareEvidence() {
 	numbers := make(map[string]int32)
 	for _, r := range c.rules {
-		k := fmt.Sprintf("%t%q", r.showsMatch(), r.evidence)
+		k := fmt.Sprint(r.showsMatch(), r.evidence)
 		if _, ok := numbers[k]; !ok {
 			numbers[k] = int32(len(numbers))
 		}

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"ttp-worker/attack"
+	"ttp-worker/ttp"
 )
 
 var (
@@ -48,6 +49,28 @@ func (e Emit) url() string {
 		}
 	}
 	return ""
+}
+
+// says returns what d reports, but for the evidence.
+func (d *definition) says() []ttp.Finding {
+	list := make([]ttp.Finding, len(d.Emits))
+	for i, e := range d.Emits {
+		list[i] = ttp.Finding{
+			RuleID: d.ID, RuleVersion: d.Version,
+			Tactic: e.Tactic, Technique: e.Technique, SubTechnique: e.SubTechnique,
+			Confidence: e.Confidence, AttackRelease: d.AttackRelease, MitreURL: e.url(),
+		}
+	}
+	return list
+}
+
+// appendSaid appends what a rule says, with this evidence.
+func appendSaid(list, says []ttp.Finding, evidence ttp.Object) []ttp.Finding {
+	list = append(list, says...)
+	for i := len(list) - len(says); i < len(list); i++ {
+		list[i].Evidence = evidence
+	}
+	return list
 }
 
 func newEmit(id, tactic string, confidence float64) Emit {

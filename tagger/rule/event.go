@@ -52,7 +52,8 @@ func fieldOf(kind ttp.Kind, name string, strict bool) field {
 			return f
 		}
 	}
-	f := field{read: func(ev *event, v *values) { readMember(ev, name, strict, v) }, shows: name}
+	p := pathOf(name)
+	f := field{read: func(ev *event, v *values) { readMember(ev, p, strict, v) }, shows: name}
 	root, _, _ := strings.Cut(name, ".")
 	f.uses = []string{name, root}
 	return f
@@ -64,8 +65,8 @@ func readAllText(ev *event, v *values) {
 	}
 }
 
-func readMember(ev *event, name string, strict bool, v *values) {
-	raw, _ := lookup(ev.payload, name)
+func readMember(ev *event, p memberPath, strict bool, v *values) {
+	raw, _ := p.in(ev.payload)
 	if !strict || raw.IsText() {
 		v.addJSON(raw)
 	}
@@ -86,6 +87,7 @@ func commandField(name string) (field, bool) {
 		return field{}, false
 	}
 	f := field{part: partOf(name), perRecord: true, constant: name == "type", uses: append([]string{name}, lineMembers...)}
+	p := pathOf(name)
 	f.read = func(ev *event, v *values) {
 		switch {
 		case ev.simple != nil:
@@ -93,7 +95,7 @@ func commandField(name string) (field, bool) {
 		case name == "CommandLine":
 			readLine(ev, v)
 		default: // a sensor that sees processes says it itself
-			readMember(ev, name, false, v)
+			readMember(ev, p, false, v)
 		}
 	}
 	return f, true

@@ -60,21 +60,12 @@ type shown struct {
 func (s *scratch) findings(ev *ttp.Event) []ttp.Finding {
 	n := 0
 	for i := range s.hits {
-		n += len(s.rules[s.hits[i].rule].Emits)
+		n += len(s.rules[s.hits[i].rule].says)
 	}
 	list := make([]ttp.Finding, 0, n)
 	for _, h := range s.hits {
 		r := s.rules[h.rule]
-		evidence := s.evidence(ev, r, h.match)
-		for i := range r.Emits {
-			e := &r.Emits[i]
-			list = append(list, ttp.Finding{
-				RuleID: r.ID, RuleVersion: r.Version,
-				Tactic: e.Tactic, Technique: e.Technique, SubTechnique: e.SubTechnique,
-				Confidence: e.Confidence, Evidence: evidence,
-				AttackRelease: r.AttackRelease, MitreURL: r.urls[i],
-			})
-		}
+		list = appendSaid(list, r.says, s.evidence(ev, r, h.match))
 	}
 	return list
 }
@@ -106,7 +97,7 @@ var privateInMail = []string{
 }
 
 // evidenceFields returns the payload members that a finding of d copies.
-func evidenceFields(kind ttp.Kind, d *definition) []string {
+func evidenceFields(kind ttp.Kind, d *definition) []memberPath {
 	var list []string
 	if kind == ttp.Command && d.Format != DECNET {
 		list = append(list, "command_text")
@@ -117,10 +108,10 @@ func evidenceFields(kind ttp.Kind, d *definition) []string {
 	} else if d.Format != DECNET && len(d.Evidence) == 0 {
 		list = append(list, detectedFields(kind, d)...)
 	}
-	var kept []string
+	var kept []memberPath
 	for _, name := range list {
-		if !isPrivate(kind, name) && !slices.Contains(kept, name) {
-			kept = append(kept, name)
+		if p := pathOf(name); !isPrivate(kind, name) && !slices.Contains(kept, p) {
+			kept = append(kept, p)
 		}
 	}
 	return kept
@@ -152,15 +143,17 @@ func (r *compiled) showsMatch() bool { return r.Format != DECNET }
 // evidenceOf copies what the event has of the rule's evidence. Match is the
 // simple command that matched, "" if it was the event itself.
 func (s *scratch) evidenceOf(r *compiled, ev *ttp.Event, match ttp.Value) ttp.Object {
-	evidence := make(ttp.Object, 0, len(r.evidence)+1)
-	for _, name := range r.evidence {
-		if v, ok := evidenceValue(ev, name); ok {
-			evidence = append(evidence, ttp.Member{Name: name, Value: s.cut(v)})
+	s.object = s.object[:0]
+	for _, p := range r.evidence {
+		if v, ok := evidenceValue(ev, p); ok {
+			s.object = append(s.object, ttp.Member{Name: p.name, Value: s.cut(v)})
 		}
 	}
 	if match != "" && r.showsMatch() {
-		evidence = append(evidence, ttp.Member{Name: "match", Value: match})
+		s.object = append(s.object, ttp.Member{Name: "match", Value: match})
 	}
+	evidence := slices.Clip(slices.Clone(s.object))
+	clear(s.object)
 	return evidence
 }
 
@@ -180,15 +173,15 @@ func (s *scratch) cut(v ttp.Value) ttp.Value {
 }
 
 // evidenceValue returns a member of the payload, or what stands in for it.
-func evidenceValue(ev *ttp.Event, name string) (ttp.Value, bool) {
-	if v, ok := lookup(ev.Payload, name); ok {
+func evidenceValue(ev *ttp.Event, p memberPath) (ttp.Value, bool) {
+	if v, ok := p.in(ev.Payload); ok {
 		return v, true
 	}
 	s := ""
 	switch {
-	case name == "command_text" && ev.Kind == ttp.Command:
+	case p.name == "command_text" && ev.Kind == ttp.Command:
 		s = ev.Payload.Text(lineMembers...)
-	case name == "raw_url" && ev.Kind == ttp.HTTPRequest:
+	case p.name == "raw_url" && ev.Kind == ttp.HTTPRequest:
 		s = ev.Payload.Text(urlMembers...)
 	}
 	if s == "" {

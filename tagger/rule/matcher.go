@@ -31,9 +31,9 @@ type matcher struct {
 // compiled is a rule.
 type compiled struct {
 	*definition
-	evidence []string
-	shows    int32    // rules that show the same evidence have the same number
-	urls     []string // by emit
+	evidence []memberPath
+	shows    int32 // rules that show the same evidence have the same number
+	says     []ttp.Finding
 }
 
 // clause is one of the alternatives that rules consist of. Each is looked at

@@ -43,6 +43,7 @@ type scratch struct {
 	folded []byte
 	key    []byte
 	shown  []shown
+	object ttp.Object     // evidence that is being made
 	cuts   [][2]ttp.Value // long values of the event, and what is shown of them
 
 	// visit, if set, is told of every record that a rule matches in place of
@@ -86,11 +87,18 @@ const maxIdle = 64 << 10
 
 // idle lets go of the event.
 func (s *scratch) idle() {
-	s.ev = event{}
+	if s.ev.payload != nil {
+		s.forget()
+	}
 	clear(s.hits)
 	clear(s.shown)
 	clear(s.cuts)
 	s.hits, s.shown, s.cuts = s.hits[:0], s.shown[:0], s.cuts[:0]
+}
+
+// forget lets go of what was looked at.
+func (s *scratch) forget() {
+	s.ev = event{}
 	if cap(s.folded) > maxIdle {
 		s.folded = nil
 	}

@@ -52,8 +52,8 @@ type asked struct {
 type sessionRule struct {
 	*definition
 	asked    []*asked // by place in correlation.rules
-	evidence []string
-	urls     []string
+	evidence []memberPath
+	says     []ttp.Finding
 }
 
 // sighting is one event of a session that is what a rule asks for. The events
@@ -108,10 +108,7 @@ func newSessions(o Options, rules []*definition) (s *sessions, unanswered map[*d
 
 // resolve finds what a rule asks for.
 func (s *sessions) resolve(d *definition, rules []*definition, known map[*definition]*asked) (*sessionRule, string) {
-	r := &sessionRule{definition: d, evidence: evidenceFields(ttp.Session, d)}
-	for _, e := range d.Emits {
-		r.urls = append(r.urls, e.url())
-	}
+	r := &sessionRule{definition: d, evidence: evidenceFields(ttp.Session, d), says: d.says()}
 	var found []*definition
 	for _, name := range d.correlation.rules {
 		part, reason := findPart(name, d, rules)

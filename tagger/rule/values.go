@@ -76,6 +76,22 @@ func (v *values) addAll(raw ttp.Value) {
 	}
 }
 
+// memberPath is the name of a payload member; one of a nested object is a.b.
+type memberPath struct {
+	name   string
+	nested bool // it has a dot in it
+}
+
+func pathOf(name string) memberPath { return memberPath{name, strings.Contains(name, ".")} }
+
+// in returns the member of o.
+func (p memberPath) in(o ttp.Object) (ttp.Value, bool) {
+	if v, ok := o.Get(p.name); ok || !p.nested {
+		return v, ok
+	}
+	return lookup(o, p.name)
+}
+
 // lookup returns the payload member called name; one of a nested object is
 // a.b.
 func lookup(o ttp.Object, name string) (ttp.Value, bool) {

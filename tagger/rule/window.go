@@ -152,23 +152,15 @@ const maxShown = 8
 
 func (r *sessionRule) findings(ev *ttp.Event, shown []sighting) []ttp.Finding {
 	var evidence ttp.Object
-	for _, name := range r.evidence {
-		if v, ok := lookup(ev.Payload, name); ok {
-			evidence = append(evidence, ttp.Member{Name: name, Value: cut(v)})
+	for _, p := range r.evidence {
+		if v, ok := p.in(ev.Payload); ok {
+			evidence = append(evidence, ttp.Member{Name: p.name, Value: cut(v)})
 		}
 	}
 	evidence = append(evidence,
 		ttp.Member{Name: "count", Value: ttp.Number(int64(len(shown)))},
 		ttp.Member{Name: "matched", Value: matchedValue(shown)})
-	list := make([]ttp.Finding, len(r.Emits))
-	for i, e := range r.Emits {
-		list[i] = ttp.Finding{
-			RuleID: r.ID, RuleVersion: r.Version,
-			Tactic: e.Tactic, Technique: e.Technique, SubTechnique: e.SubTechnique,
-			Confidence: e.Confidence, Evidence: evidence, AttackRelease: r.AttackRelease, MitreURL: r.urls[i],
-		}
-	}
-	return list
+	return appendSaid(nil, r.says, evidence)
 }
 
 // matchedValue is the first and the last sightings as evidence.

@@ -20,7 +20,7 @@ type automaton struct {
 	large  []uint32 // the same, if small is nil
 	width  uint32
 	ends   uint32
-	found  []int32  // the literals of all states from ends on
+	found  []ending // the literals of all states from ends on
 	bounds []uint32 // where in found those of a state begin, by state less ends
 }
 
@@ -29,8 +29,8 @@ type step interface{ uint16 | uint32 }
 
 type trieNode struct {
 	kids []edgeTo
-	fail int32   // the node of the longest proper suffix
-	ends []int32 // the literals that end here, those of its suffixes included
+	fail int32    // the node of the longest proper suffix
+	ends []ending // of the literals that end here, those of its suffixes included
 }
 
 // edgeTo leads to a node that has one byte more.
@@ -40,8 +40,8 @@ type edgeTo struct {
 }
 
 // newAutomaton compiles literals, which must be folded and not empty. Each is
-// reported as its id.
-func newAutomaton(literals []string, ids []int32) *automaton {
+// reported as its ending.
+func newAutomaton(literals []string, endings []ending) *automaton {
 	a := &automaton{width: 1}
 	nodes := []trieNode{{}}
 	for i, lit := range literals {
@@ -50,7 +50,7 @@ func newAutomaton(literals []string, ids []int32) *automaton {
 			a.classify(lit[j])
 			at = child(&nodes, at, lit[j])
 		}
-		nodes[at].ends = append(nodes[at].ends, ids[i])
+		nodes[at].ends = append(nodes[at].ends, endings[i])
 	}
 	for c := 'A'; c <= 'Z'; c++ {
 		a.class[c] = a.class[c+'a'-'A']
@@ -148,6 +148,6 @@ func renumbered[S step](rows []int32, states []uint32, width uint32) []S {
 }
 
 // literalsAt returns the literals that end in a state from ends on.
-func (a *automaton) literalsAt(state uint32) []int32 {
+func (a *automaton) literalsAt(state uint32) []ending {
 	return a.found[a.bounds[state-a.ends]:a.bounds[state-a.ends+1]]
 }

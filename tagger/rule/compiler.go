@@ -14,7 +14,24 @@ type compiler struct {
 	clauseOf  map[string]int32
 	slotOf    map[slotKey]int32
 	atomOf    map[key]int32
+	literals  []literal
 	literalOf map[literalKey]int32
+}
+
+// literal is a text that is looked for in a slot.
+type literal struct {
+	slot  int32
+	text  string
+	atoms []placed
+	ending
+	loose bool // it need not be a whole value
+	asked bool // some atom asks whether it was seen
+}
+
+// placed says that seeing the literal, in its place, may make the atom true.
+type placed struct {
+	atom  int32
+	place how
 }
 
 type slotKey struct {
@@ -46,6 +63,7 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 	c.index()
 	c.prune()
 	c.automata()
+	c.listLeads()
 	c.shareEvidence()
 	c.matcher.memo = newMemo[hit](o.Memo, c.matcher.reads())
 	c.matcher.scratch.New = func() any { return newScratch(c.matcher) }
@@ -204,7 +222,7 @@ func (c *compiler) anyOf(k slotKey, tests []*test) int32 {
 
 func (c *compiler) lead(literal, atom int32, place how) {
 	l := &c.literals[literal]
-	l.leads = append(l.leads, lead{atom, place})
+	l.atoms = append(l.atoms, placed{atom, place})
 	l.loose = l.loose || place != equals
 }
 
@@ -271,7 +289,10 @@ func (c *compiler) literal(slot int32, text string) int32 {
 	}
 	id := int32(len(c.literals))
 	c.literalOf[k] = id
-	c.literals = append(c.literals, literal{slot: slot, part: c.slots[slot].part, text: text})
+	c.literals = append(c.literals, literal{
+		slot: slot, text: text,
+		ending: ending{literal: id, size: int32(len(text)), part: c.slots[slot].part},
+	})
 	return id
 }
 
@@ -282,7 +303,7 @@ func (c *compiler) prune() {
 	for i := range c.literals {
 		l := &c.literals[i]
 		l.bound = false
-		l.leads = slices.DeleteFunc(l.leads, func(to lead) bool {
+		l.atoms = slices.DeleteFunc(l.atoms, func(to placed) bool {
 			a := &c.atoms[to.atom]
 			useless := !a.plain && len(a.clauses) == 0
 			l.bound = l.bound || !useless && to.place != contains
@@ -308,11 +329,12 @@ func (c *compiler) prune() {
 // found in one pass over it, the rest in one over their own field.
 func (c *compiler) automata() {
 	texts := make([][]string, len(c.slots))
-	ids := make([][]int32, len(c.slots))
-	for id, l := range c.literals {
+	endings := make([][]ending, len(c.slots))
+	for id := range c.literals {
+		l := &c.literals[id]
 		slot, in := &c.slots[l.slot], l.slot
 		switch {
-		case len(l.leads) == 0 && !l.asked:
+		case len(l.atoms) == 0 && !l.asked:
 			continue
 		case !l.loose && (l.part == noPart || l.part == programPart):
 			if slot.exact == nil {
@@ -323,12 +345,35 @@ func (c *compiler) automata() {
 		case l.part != noPart:
 			in = c.textSlot
 		}
-		texts[in], ids[in] = append(texts[in], l.text), append(ids[in], int32(id))
+		texts[in], endings[in] = append(texts[in], l.text), append(endings[in], l.ending)
 	}
 	for i := range c.slots {
 		if len(texts[i]) > 0 {
-			c.slots[i].words = newAutomaton(texts[i], ids[i])
+			c.slots[i].words = newAutomaton(texts[i], endings[i])
 		}
+	}
+}
+
+// listLeads lists what the literals lead to, all in one piece of memory.
+func (c *compiler) listLeads() {
+	var all []lead
+	ends := make([]int, len(c.literals))
+	for id := range c.literals {
+		for _, to := range c.literals[id].atoms {
+			a := &c.atoms[to.atom]
+			if len(a.clauses) == 0 {
+				all = append(all, lead{to.atom, -1, to.place, a.plain})
+			}
+			for _, clause := range a.clauses {
+				all = append(all, lead{to.atom, clause, to.place, a.plain})
+			}
+		}
+		ends[id] = len(all)
+	}
+	from := 0
+	for _, end := range ends {
+		c.leads = append(c.leads, all[from:end])
+		from = end
 	}
 }
 

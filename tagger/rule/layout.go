@@ -78,7 +78,7 @@ func (l *layout) joined(c *shell.Command, at int, length func(string) int) span 
 // of returns the span of the part that the text from..to may stand in.
 func (l *layout) of(p part, from, to int) span {
 	switch p {
-	case wholeText, lineText:
+	case noPart, wholeText:
 		return span{0, l.size}
 	case programPart:
 		return l.program

@@ -17,7 +17,7 @@ type matcher struct {
 	slots   []slot
 	atoms   []atom
 
-	literals []literal
+	leads [][]lead // by literal
 
 	textSlot int32 // of kind command: the slot that is the text of the record, in which those of its parts are found
 
@@ -75,20 +75,21 @@ type atom struct {
 	clauses []int32 // to be evaluated once the atom may be true
 }
 
-// literal is a text that is looked for in a slot, and the atoms that it leads
-// to.
-type literal struct {
-	slot  int32
-	part  part // of the slot
-	text  string
-	leads []lead
-	bound bool // some lead wants it in its place, so that seeing it once may not be enough
-	loose bool // it need not be a whole value
-	asked bool // some atom asks whether it was seen
+// ending is a literal that ends in a state of an automaton. Together with its
+// leads it is all of a literal that is there when texts are scanned: what is
+// read at every other byte had better be small.
+type ending struct {
+	literal int32
+	size    int32 // of the literal, in bytes
+	part    part  // of the slot
+	bound   bool  // some lead wants it in its place, so that seeing it once may not be enough
 }
 
-// lead says that seeing the literal, in its place, may make the atom true.
+// lead says that where the literal is seen in its place a clause is to be
+// evaluated.
 type lead struct {
-	atom  int32
-	place how // contains, startsWith, endsWith or equals
+	atom   int32
+	clause int32 // -1: none
+	place  how   // contains, startsWith, endsWith or equals
+	plain  bool  // the atom is true there
 }

@@ -230,13 +230,16 @@ func TestTableIsSafeForConcurrentUse(t *testing.T) {
 func TestAutomatonFindsEveryLiteral(t *testing.T) {
 	t.Parallel()
 	literals := []string{"he", "she", "his", "hers", "e", "é", "rs h"}
-	ids := []int32{0, 1, 2, 3, 4, 5, 6}
-	a := newAutomaton(literals, ids)
+	var endings []ending
+	for id := range literals {
+		endings = append(endings, ending{literal: int32(id)})
+	}
+	a := newAutomaton(literals, endings)
 	for i := range 70_000 { // more than 16 bits can number
 		literals = append(literals, fmt.Sprintf("%05d", i))
-		ids = append(ids, int32(len(ids)))
+		endings = append(endings, ending{literal: int32(len(endings))})
 	}
-	large := newAutomaton(literals, ids)
+	large := newAutomaton(literals, endings)
 	if a.small == nil || large.small != nil {
 		t.Fatal("numbers of the wrong size")
 	}
@@ -259,8 +262,8 @@ func findAll[S step](a *automaton, next []S, text string) map[int32]int {
 	state := uint32(0)
 	for i := range len(text) {
 		if state = uint32(next[state*a.width+uint32(a.class[text[i]])]); state >= a.ends {
-			for _, id := range a.literalsAt(state) {
-				got[id]++
+			for _, f := range a.literalsAt(state) {
+				got[f.literal]++
 			}
 		}
 	}

@@ -64,7 +64,7 @@ func (s *scratch) lookUp(slot *slot, text string, epoch uint64, candidates bitse
 	s.folded = appendFolded(s.folded[:0], text)
 	if id, ok := slot.exact[string(s.folded)]; ok {
 		s.seen[id] = epoch
-		s.noteLeads(&s.literals[id], 0, 0, epoch, candidates)
+		s.noteLeads(id, 0, 0, epoch, candidates)
 	}
 }
 
@@ -101,55 +101,55 @@ func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, te
 		if state < a.ends {
 			continue
 		}
-		for _, id := range a.literalsAt(state) {
-			s.saw(id, i+1, epoch, candidates)
+		s.sawAll(a.literalsAt(state), i+1, epoch, candidates)
+	}
+}
+
+// sawAll notes that literals end there in the text that is being scanned.
+func (s *scratch) sawAll(found []ending, end int, epoch uint64, candidates bitset) {
+	for i := range found {
+		f := &found[i]
+		switch {
+		case s.only != noPart:
+			if f.part == s.only {
+				s.saw(f, wholeText, end, epoch, candidates)
+			}
+		case f.part != lineText:
+			s.saw(f, f.part, end, epoch, candidates)
+		case s.ev.simple == nil:
+			s.saw(f, wholeText, end, s.whole, s.shared)
 		}
 	}
 }
 
-// saw notes that a literal ends there in the text that is being scanned.
-func (s *scratch) saw(id int32, end int, epoch uint64, candidates bitset) {
-	l := &s.literals[id]
-	p := l.part
-	switch {
-	case s.only != noPart:
-		if p != s.only {
-			return
-		}
-		p = wholeText
-	case p == lineText:
-		if s.ev.simple != nil {
-			return
-		}
-		epoch, candidates = s.whole, s.shared
-	case p == noPart:
-		p = wholeText
-	}
-	if s.seen[id] == epoch && !l.bound {
+// saw notes that a literal ends there, if it stands within the part.
+func (s *scratch) saw(f *ending, in part, end int, epoch uint64, candidates bitset) {
+	if s.seen[f.literal] == epoch && !f.bound {
 		return
 	}
-	from := end - len(l.text)
-	in := s.layout.of(p, from, end)
-	if from < in.from || end > in.to {
+	from := end - int(f.size)
+	within := s.layout.of(in, from, end)
+	if from < within.from || end > within.to {
 		return
 	}
-	s.seen[id] = epoch
-	s.noteLeads(l, from-in.from, in.to-end, epoch, candidates)
+	s.seen[f.literal] = epoch
+	s.noteLeads(f.literal, from-within.from, within.to-end, epoch, candidates)
 }
 
 // noteLeads notes what follows from a literal that has that many bytes before
 // and behind it.
-func (s *scratch) noteLeads(l *literal, before, behind int, epoch uint64, candidates bitset) {
-	for _, to := range l.leads {
+func (s *scratch) noteLeads(literal int32, before, behind int, epoch uint64, candidates bitset) {
+	leads := s.leads[literal]
+	for i := range leads {
+		to := &leads[i]
 		if !to.place.fits(before, behind) {
 			continue
 		}
-		a := &s.atoms[to.atom]
-		if a.plain {
+		if to.plain {
 			s.known[to.atom] = epoch<<1 | 1
 		}
-		for _, i := range a.clauses {
-			candidates.add(i)
+		if to.clause >= 0 {
+			candidates.add(to.clause)
 		}
 	}
 }

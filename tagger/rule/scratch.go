@@ -71,7 +71,7 @@ func newScratch(m *matcher) *scratch {
 		read:       make([]uint64, len(m.slots)),
 		images:     make(map[string]string),
 		known:      make([]uint64, len(m.atoms)),
-		seen:       make([]uint64, len(m.literals)),
+		seen:       make([]uint64, len(m.leads)),
 		shared:     newBitset(len(m.clauses)),
 		candidates: newBitset(len(m.clauses)),
 		matched:    newBitset(len(m.rules)),

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -65,10 +66,10 @@ func (d *DB) Migrate(ctx context.Context) error {
 	}
 	results, err := provider.Up(ctx)
 	for range maxConflicts {
-		// SQLite has no lock for it. Who was slower finds the work done.
-		if c := classify(err); d.dialect != (sqliteDialect{}) || c != classConflict && c != classSchema {
+		if !tripped(err) || ctx.Err() != nil {
 			break
 		}
+		<-time.After(migrateAgain)
 		results, err = provider.Up(ctx)
 	}
 	if err != nil {
@@ -82,6 +83,20 @@ func (d *DB) Migrate(ctx context.Context) error {
 }
 
 // provider knows the migrations.
+// migrateAgain is about how long a step of a migration takes.
+const migrateAgain = 100 * time.Millisecond
+
+// tripped reports whether err may come of another process that migrates at the
+// same time: goose begins before it has the lock, and SQLite has none. Who was
+// slower finds the work done.
+func tripped(err error) bool {
+	switch classify(err) {
+	case classConflict, classSchema, classOther:
+		return true
+	}
+	return false
+}
+
 func (d *DB) provider() (*goose.Provider, error) {
 	dialect, files, options := d.dialect.migrations()
 	store, err := database.NewStore(database.Dialect(dialect), versionTable)

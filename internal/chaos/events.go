@@ -48,9 +48,10 @@ type generator struct {
 	actors []actor
 }
 
-// newGenerator knows count attackers, one in three of them resolved to an identity.
+// newGenerator knows count attackers, one in three of them resolved to an
+// identity. It draws from rng once and then goes on by itself.
 func newGenerator(rng *rand.Rand, run string, count int) *generator {
-	g := &generator{rng: rng, run: run}
+	g := &generator{rng: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64())), run: run}
 	for i := range count {
 		a := actor{ip: fmt.Sprintf("198.51.%d.%d", 100+i/250, 1+i%250)}
 		a.uuid = ttp.AttackerUUID(run + a.ip)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"syscall"
 	"time"
 
@@ -216,7 +217,7 @@ const soonAfter = 10 * time.Second
 // strangers sends events of attackers who get their rows only later. The
 // others must not wait for them, and they must not wait for long then.
 func strangers(ctx context.Context, w *world) error {
-	g := newGenerator(w.gen.rng, w.gen.run+"x", 0)
+	g := newGenerator(rand.New(rand.NewPCG(w.h.draw(), 3)), w.gen.run+"x", 0)
 	var late []actor
 	for i := range 3000 {
 		a := actor{ip: fmt.Sprintf("203.0.%d.%d", i/250, 1+i%250)}

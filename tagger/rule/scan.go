@@ -52,11 +52,32 @@ func (s *scratch) scanValue(slot *slot, text string, epoch uint64, candidates bi
 	if slot.exact != nil {
 		s.lookUp(slot, text, epoch, candidates)
 	}
-	var c *shell.Command
 	if slot.part == wholeText {
-		c = s.ev.simple
+		s.scanRecord(slot.words, text, epoch, candidates)
+		return
 	}
-	s.scanWords(slot.words, text, c, epoch, candidates)
+	s.scanWords(slot.words, text, nil, epoch, candidates)
+}
+
+// scanRecord looks for literals in the text of a record.
+func (s *scratch) scanRecord(a *automaton, text string, epoch uint64, candidates bitset) {
+	c := s.ev.simple
+	if c == nil {
+		s.trail.begin(text)
+		s.leavesTrail = s.trail.line != ""
+		s.scanWords(a, text, nil, epoch, candidates)
+		s.leavesTrail = false
+		return
+	}
+	in, ok := s.trail.find(text)
+	if !ok {
+		s.scanWords(a, text, c, epoch, candidates)
+		return
+	}
+	s.layout.set(len(text), c, func(s string) int { return len(s) })
+	for _, step := range s.trail.within(in) {
+		s.sawAll(a.literalsAt(step.state), step.read-in.from, epoch, candidates)
+	}
 }
 
 // lookUp looks for a value as a whole.
@@ -100,6 +121,9 @@ func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, te
 		state = uint32(next[state*a.width+uint32(a.class[text[i]])])
 		if state < a.ends {
 			continue
+		}
+		if s.leavesTrail {
+			s.trail.steps = append(s.trail.steps, trailStep{state, i + 1})
 		}
 		s.sawAll(a.literalsAt(state), i+1, epoch, candidates)
 	}

@@ -22,13 +22,15 @@ type hit struct {
 // nothing need be cleared between events.
 type scratch struct {
 	*matcher
-	ev     event
-	expand func(line string) []shell.Command
-	values []values          // by slot, as of the epoch
-	read   []uint64          // by slot: the epoch
-	layout layout            // of the text that is being scanned
-	only   part              // if that is not the text of a record: the part that it is
-	images map[string]string // see event
+	ev          event
+	expand      func(line string) []shell.Command
+	values      []values          // by slot, as of the epoch
+	read        []uint64          // by slot: the epoch
+	layout      layout            // of the text that is being scanned
+	only        part              // if that is not the text of a record: the part that it is
+	images      map[string]string // see event
+	trail       trail             // of the line
+	leavesTrail bool
 
 	clock      uint64
 	whole      uint64   // epoch of the event
@@ -98,7 +100,7 @@ func (s *scratch) idle() {
 
 // forget lets go of what was looked at.
 func (s *scratch) forget() {
-	s.ev = event{}
+	s.ev, s.trail.line = event{}, ""
 	if cap(s.folded) > maxIdle {
 		s.folded = nil
 	}
@@ -117,6 +119,7 @@ func (s *scratch) look(ev *ttp.Event) {
 		s.budget = maxSearch
 	}
 	s.ev = event{payload: ev.Payload, images: s.images}
+	s.trail.line = ""
 	if s.kind == ttp.Command {
 		s.ev.line = ev.Payload.Text(lineMembers...)
 		s.budget = max(s.budget, linesSearched*len(s.ev.line))

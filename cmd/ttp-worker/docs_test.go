@@ -64,11 +64,11 @@ func newSandbox(t *testing.T, root *url.URL, natsOf func(string) string) *sandbo
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
+	exe, err := product()
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrapper := "#!/bin/sh\nTTP_TEST_PROCESS=1 exec " + exe + " \"$@\"\n"
+	wrapper := "#!/bin/sh\nexec " + exe + " \"$@\"\n"
 	for name, text := range map[string]string{
 		"etc/ttp-worker/config.yaml":                 "nats: file:" + s.dir + "/etc/ttp-worker/credentials/nats-worker\ndb: file:" + s.dir + "/etc/ttp-worker/credentials/mysql-dsn\nmigrate: false\n",
 		"etc/ttp-worker/credentials/mysql-dsn":       accountOf(root, "ttp"),

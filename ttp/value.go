@@ -258,12 +258,22 @@ func unescapeRune(body string) (r rune, rest string) {
 	return utf8.RuneError, body
 }
 
-func hex4(s string) (rune, bool) {
+// hex4 reads four hexadecimal digits.
+func hex4(s string) (r rune, ok bool) {
 	if len(s) < 4 {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(s[:4], 16, 32)
-	return rune(n), err == nil
+	for i := range 4 {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			r = r<<4 | rune(c|0x20-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	return r, true
 }
 
 const hexDigits = "0123456789abcdef"

@@ -52,7 +52,10 @@ func leastFold(r rune) rune {
 func appendFolded(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
-			dst = append(dst, byte(foldRune(rune(c))))
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			dst = append(dst, c)
 			i++
 			continue
 		}

@@ -33,6 +33,13 @@ type quoting struct {
 
 // step takes the next byte and reports whether it is quoted or a quote.
 func (q *quoting) step(c byte) bool {
+	if inWord[c] == plainByte && !q.escaped { // which is what most bytes are
+		return q.quote != 0
+	}
+	return q.special(c)
+}
+
+func (q *quoting) special(c byte) bool {
 	switch {
 	case q.escaped:
 		q.escaped = false

@@ -64,6 +64,7 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 	c.prune()
 	c.automata()
 	c.listLeads()
+	c.listSlots()
 	c.shareEvidence()
 	c.matcher.memo = newMemo[hit](o.Memo, c.matcher.reads())
 	c.matcher.scratch.New = func() any { return newScratch(c.matcher) }
@@ -374,6 +375,30 @@ func (c *compiler) listLeads() {
 	for _, end := range ends {
 		c.leads = append(c.leads, all[from:end])
 		from = end
+	}
+}
+
+// listSlots says where literals are to be looked for.
+func (c *compiler) listSlots() {
+	c.sensors = make(map[string]bool)
+	for i := range c.slots {
+		slot, i := &c.slots[i], int32(i)
+		isText := c.kind == ttp.Command && i == c.textSlot
+		scanned := slot.words != nil || slot.exact != nil
+		switch {
+		case isText:
+			c.lineSlots = append(c.lineSlots, i)
+			c.sensorSlots = append(c.sensorSlots, i)
+			c.commandSlots = append(c.commandSlots, i)
+		case slot.perRecord:
+			c.sensors[slot.name] = true
+			c.sensorSlots = append(c.sensorSlots, i)
+			if scanned {
+				c.commandSlots = append(c.commandSlots, i)
+			}
+		case scanned && slot.part == noPart:
+			c.eventSlots = append(c.eventSlots, i)
+		}
 	}
 }
 

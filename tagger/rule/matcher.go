@@ -19,6 +19,13 @@ type matcher struct {
 
 	leads [][]lead // by literal
 
+	// The slots in which literals are looked for: once in an event, in the line
+	// that was typed, in each simple command. A payload that has members called
+	// as fields of simple commands is one more place to look.
+	eventSlots, lineSlots, commandSlots, sensorSlots []int32
+
+	sensors map[string]bool // those members
+
 	textSlot int32 // of kind command: the slot that is the text of the record, in which those of its parts are found
 
 	always    bitset // the clauses that no literal leads to

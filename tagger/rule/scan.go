@@ -17,10 +17,7 @@ func (s *scratch) valuesOf(slot int32) *values {
 // added to candidates.
 func (s *scratch) scan(i int32, epoch uint64, candidates bitset) {
 	slot := &s.slots[i]
-	switch {
-	case slot.words == nil && slot.exact == nil && slot.part == noPart:
-		return
-	case slot.part != noPart && i != s.textSlot:
+	if slot.part != noPart && i != s.textSlot {
 		s.scanPart(i, slot, epoch, candidates)
 		return
 	}
@@ -52,32 +49,11 @@ func (s *scratch) scanValue(slot *slot, text string, epoch uint64, candidates bi
 	if slot.exact != nil {
 		s.lookUp(slot, text, epoch, candidates)
 	}
+	var c *shell.Command
 	if slot.part == wholeText {
-		s.scanRecord(slot.words, text, epoch, candidates)
-		return
+		c = s.ev.simple
 	}
-	s.scanWords(slot.words, text, nil, epoch, candidates)
-}
-
-// scanRecord looks for literals in the text of a record.
-func (s *scratch) scanRecord(a *automaton, text string, epoch uint64, candidates bitset) {
-	c := s.ev.simple
-	if c == nil {
-		s.trail.begin(text)
-		s.leavesTrail = s.trail.line != ""
-		s.scanWords(a, text, nil, epoch, candidates)
-		s.leavesTrail = false
-		return
-	}
-	in, ok := s.trail.find(text)
-	if !ok {
-		s.scanWords(a, text, c, epoch, candidates)
-		return
-	}
-	s.layout.set(len(text), c, func(s string) int { return len(s) })
-	for _, step := range s.trail.within(in) {
-		s.sawAll(a.literalsAt(step.state), step.read-in.from, epoch, candidates)
-	}
+	s.scanWords(slot.words, text, c, epoch, candidates)
 }
 
 // lookUp looks for a value as a whole.
@@ -121,9 +97,6 @@ func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, te
 		state = uint32(next[state*a.width+uint32(a.class[text[i]])])
 		if state < a.ends {
 			continue
-		}
-		if s.leavesTrail {
-			s.trail.steps = append(s.trail.steps, trailStep{state, i + 1})
 		}
 		s.sawAll(a.literalsAt(state), i+1, epoch, candidates)
 	}

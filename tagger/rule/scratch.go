@@ -22,15 +22,13 @@ type hit struct {
 // nothing need be cleared between events.
 type scratch struct {
 	*matcher
-	ev          event
-	expand      func(line string) []shell.Command
-	values      []values          // by slot, as of the epoch
-	read        []uint64          // by slot: the epoch
-	layout      layout            // of the text that is being scanned
-	only        part              // if that is not the text of a record: the part that it is
-	images      map[string]string // see event
-	trail       trail             // of the line
-	leavesTrail bool
+	ev     event
+	expand func(line string) []shell.Command
+	values []values          // by slot, as of the epoch
+	read   []uint64          // by slot: the epoch
+	layout layout            // of the text that is being scanned
+	only   part              // if that is not the text of a record: the part that it is
+	images map[string]string // see event
 
 	clock      uint64
 	whole      uint64   // epoch of the event
@@ -100,7 +98,7 @@ func (s *scratch) idle() {
 
 // forget lets go of what was looked at.
 func (s *scratch) forget() {
-	s.ev, s.trail.line = event{}, ""
+	s.ev = event{}
 	if cap(s.folded) > maxIdle {
 		s.folded = nil
 	}
@@ -119,7 +117,6 @@ func (s *scratch) look(ev *ttp.Event) {
 		s.budget = maxSearch
 	}
 	s.ev = event{payload: ev.Payload, images: s.images}
-	s.trail.line = ""
 	if s.kind == ttp.Command {
 		s.ev.line = ev.Payload.Text(lineMembers...)
 		s.budget = max(s.budget, linesSearched*len(s.ev.line))
@@ -128,10 +125,8 @@ func (s *scratch) look(ev *ttp.Event) {
 	s.whole = s.clock
 	clear(s.matched)
 	copy(s.shared, s.always)
-	for i := range s.slots {
-		if !s.slots[i].perRecord && s.slots[i].part == noPart {
-			s.scan(int32(i), s.whole, s.shared)
-		}
+	for _, i := range s.eventSlots {
+		s.scan(i, s.whole, s.shared)
 	}
 	s.lookAt(nil)
 	if s.expand != nil && s.ev.line != "" && s.perRecord.any() {
@@ -154,10 +149,8 @@ func (s *scratch) lookAt(c *shell.Command) {
 	s.clock++
 	s.record = s.clock
 	copy(s.candidates, s.shared)
-	for i := range s.slots {
-		if s.slots[i].perRecord {
-			s.scan(int32(i), s.record, s.candidates)
-		}
+	for _, i := range s.recordSlots(c) {
+		s.scan(i, s.record, s.candidates)
 	}
 	if c == nil {
 		s.candidates.join(s.shared) // the line was scanned as that of a record
@@ -177,6 +170,18 @@ func (s *scratch) lookAt(c *shell.Command) {
 			s.add(clause, match)
 		}
 	}
+}
+
+func (s *scratch) recordSlots(c *shell.Command) []int32 {
+	if c != nil {
+		return s.commandSlots
+	}
+	for i := range s.ev.payload {
+		if s.sensors[s.ev.payload[i].Name] {
+			return s.sensorSlots
+		}
+	}
+	return s.lineSlots
 }
 
 // isNews reports whether some rule of the clause has not matched yet.

@@ -60,10 +60,10 @@ func appendFolded(dst []byte, s string) []byte {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 {
-			dst = append(dst, s[i])
+		if folded := foldRune(r); folded != r {
+			dst = utf8.AppendRune(dst, folded)
 		} else {
-			dst = utf8.AppendRune(dst, foldRune(r))
+			dst = append(dst, s[i:i+n]...)
 		}
 		i += n
 	}

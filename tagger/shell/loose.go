@@ -140,7 +140,12 @@ func fields(piece string) []string {
 	var words []string
 	var word strings.Builder
 	q := quoting{unclosed: unclosed(piece)}
-	for i := range len(piece) {
+	for i := 0; i < len(piece); i++ {
+		if n := plainRun(piece[i:]); n > 0 && !q.escaped {
+			word.WriteString(piece[i : i+n])
+			i += n - 1
+			continue
+		}
 		c := piece[i]
 		before := q
 		special := q.step(c)
@@ -158,6 +163,16 @@ func fields(piece string) []string {
 		words = append(words, word.String())
 	}
 	return words
+}
+
+// plainRun returns how many bytes s begins with that stand for themselves.
+func plainRun(s string) int {
+	for i := range len(s) {
+		if inWord[s[i]] != plainByte {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // cutRedirect cuts a word such as 2>/dev/null; op is "" if it is no redirection.

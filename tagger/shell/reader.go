@@ -105,6 +105,9 @@ func (r *reader) script(text string) {
 		return
 	}
 	r.broken = true
+	if len(text) > maxLoose {
+		text, r.cut = strings.ToValidUTF8(text[:maxLoose], ""), true
+	}
 	for piece := range split(text) {
 		if len(r.commands) >= maxCommands {
 			return

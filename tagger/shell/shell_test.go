@@ -364,10 +364,11 @@ func ExampleParse() {
 // What follows any amount of padding is what the attacker is there for.
 func TestParse_readsTheEndOfALineBeyondTheLimits(t *testing.T) {
 	for name, padding := range map[string]string{
-		"many commands":   strings.Repeat(":;", 300),
-		"64 KiB of them":  strings.Repeat("echo a b c && ", 5000),
-		"one long word":   "echo " + strings.Repeat("é", 1<<20) + "; ",
-		"nothing to read": strings.Repeat("(((", 30_000) + ";",
+		"many commands":    strings.Repeat(":;", 300),
+		"64 KiB of them":   strings.Repeat("echo a b c && ", 5000),
+		"one long word":    "echo " + strings.Repeat("é", 1<<20) + "; ",
+		"no shell's words": ") " + strings.Repeat("a ", 20_000) + "; ",
+		"nothing to read":  strings.Repeat("(((", 30_000) + ";",
 	} {
 		commands, ok := shell.Parse(padding + "cat /etc/shadow")
 		last := shell.Command{}

@@ -84,7 +84,7 @@ func bareBatch(ctx context.Context, js jetstream.JetStream, db *sql.DB, messages
 			id := uuid.NewSHA1(bareNamespace, fmt.Append(nil, meta.Sequence.Stream, "|", n)).String()
 			uuids = append(uuids, id)
 			args = append(args, id, "command", fmt.Sprint(meta.Sequence.Stream), bareAttacker, nil, nil, "decky-1", "TA0007", "T1083", nil, 0.8, "BARE", 1,
-				fmt.Sprintf(`{"command_text":%q}`, in.Payload.Address), "v19.2", "https://attack.mitre.org/techniques/T1083/", now)
+				fmt.Sprintf(`{"command_text":%q}`, in.Payload.Text), "v19.2", "https://attack.mitre.org/techniques/T1083/", now)
 		}
 		if len(uuids) > 0 {
 			data, err := json.Marshal(map[string]any{"v": 1, "type": "ttp.tagged", "payload": map[string]any{"tag_uuids": uuids, "command_text": in.Payload.Text}})

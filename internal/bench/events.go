@@ -103,7 +103,7 @@ func writeMarkers(dir string) error {
 	var b strings.Builder
 	for n := 1; n <= 5; n++ {
 		fmt.Fprintf(&b, "---\nrule_id: M%d\nrule_version: 1\nname: marked %d\napplies_to: [command]\nmatch: {kind: regex, pattern: '#mark[%d-5]'}\n"+
-			"emits: [{tactic: TA0007, technique_id: T1083, confidence: 0.8}]\n", n, n, n)
+			"emits: [{tactic: TA0007, technique_id: T1083, confidence: 0.8}]\nevidence_fields: [command_text]\n", n, n, n)
 	}
 	return writeRules(dir, b.String())
 }

@@ -108,6 +108,7 @@ func (o *options) run(ctx context.Context) error {
 		return err
 	}
 	table := newTable(os.Stdout, o.events)
+	defer table.print() // what was measured before an error counts
 	for round := range o.rounds {
 		for _, s := range scenarios() {
 			if !strings.Contains(s.name, o.only) {
@@ -126,7 +127,6 @@ func (o *options) run(ctx context.Context) error {
 			}
 		}
 	}
-	table.print()
 	return nil
 }
 

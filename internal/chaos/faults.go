@@ -180,7 +180,7 @@ func databaseFaults() []fault {
 }
 
 // longAckWait leaves a busy machine the time to keep messages alive.
-const longAckWait = 2 * ackWait
+const longAckWait = 3 * ackWait
 
 // patientFaults keep the database from work for longer than the ack wait.
 // Nothing may be delivered again meanwhile.

@@ -34,11 +34,11 @@ func (b Behaviour) Tag(ctx context.Context, ev *ttp.Event) ([]ttp.Finding, error
 }
 
 func requestSignals(p ttp.Object) []signal {
-	return append(askedPath(p, "raw_url"), breakoutSignals(p)...)
+	return slices.Concat(askedPath(p, "raw_url"), breakoutSignals(p), decnetPath(p))
 }
 
 func sessionSignals(p ttp.Object) []signal {
-	signals := append(askedPath(p, ""), breakoutSignals(p)...)
+	signals := slices.Concat(askedPath(p, ""), breakoutSignals(p), decnetSession(p))
 	typed := typedIn(p)
 	if op := firstOf(destructive, p.Text("op_text", "command_text"), typed.statements); op != "" {
 		signals = append(signals, textSignal("matched_op", op, pick(p, "target")))
@@ -48,10 +48,7 @@ func sessionSignals(p ttp.Object) []signal {
 		note, ok = readRansomNote(typed.texts[i])
 	}
 	if ok {
-		signals = append(signals, signal{"ransom_note", "true", ttp.Object{
-			{Name: "btc_address", Value: ttp.Quote(note.address)},
-			{Name: "matched_keywords", Value: ttp.Strings(note.keywords)},
-		}})
+		signals = append(signals, note.signal())
 	}
 	return signals
 }
@@ -106,6 +103,9 @@ func textSignal(name, text string, more ttp.Object) signal {
 	return signal{name, value, append(ttp.Object{{Name: name, Value: value}}, more...)}
 }
 
+// maxPath bounds the part of a path that is looked at, in bytes.
+const maxPath = 2048
+
 // askedPath returns the path that was asked for as a signal, nil if there is
 // none. The last resort is the member that has a whole URL.
 func askedPath(p ttp.Object, urlMember string) []signal {
@@ -113,7 +113,7 @@ func askedPath(p ttp.Object, urlMember string) []signal {
 	if asked == "" {
 		return nil
 	}
-	asked = clip(asked, 2048)
+	asked = clip(asked, maxPath)
 	if decoded, err := url.PathUnescape(asked); err == nil {
 		asked = decoded
 	}
@@ -145,12 +145,8 @@ var imageAsked = regexp.MustCompile(`"Image"\s{0,8}:\s{0,8}"([\w./:@-]{1,128})"`
 // breakoutSignals returns the first setting that lets a container out, nil if
 // there is none.
 func breakoutSignals(p ttp.Object) []signal {
-	list, _ := p.List("signals")
-	for _, wanted := range breakouts {
-		shown := func(v ttp.Value) bool { s, _ := v.Text(); return s == wanted }
-		if slices.ContainsFunc(list, shown) {
-			return []signal{textSignal("matched_signal", wanted, pick(p, "container_image"))}
-		}
+	if setting := breakoutIn(p); setting != "" {
+		return []signal{textSignal("matched_signal", setting, pick(p, "container_image"))}
 	}
 	body := p.Text("body")
 	for _, a := range asked {
@@ -166,6 +162,18 @@ func breakoutSignals(p ttp.Object) []signal {
 	return nil
 }
 
+// breakoutIn returns the first of breakouts that the sensor names, or "".
+func breakoutIn(p ttp.Object) string {
+	list, _ := p.List("signals")
+	for _, wanted := range breakouts {
+		shown := func(v ttp.Value) bool { s, _ := v.Text(); return s == wanted }
+		if slices.ContainsFunc(list, shown) {
+			return wanted
+		}
+	}
+	return ""
+}
+
 // ransomNote is what makes a text one: an address to pay to and the words
 // around it.
 type ransomNote struct {
@@ -178,6 +186,13 @@ var (
 	bitcoinAddress = regexp.MustCompile(`\b(?:[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{11,71})\b`)
 	moneroAddress  = regexp.MustCompile(`\b4[0-9AB][1-9A-HJ-NP-Za-km-z]{93}\b`)
 )
+
+func (n ransomNote) signal() signal {
+	return signal{"ransom_note", "true", ttp.Object{
+		{Name: "btc_address", Value: ttp.Quote(n.address)},
+		{Name: "matched_keywords", Value: ttp.Strings(n.keywords)},
+	}}
+}
 
 func readRansomNote(text string) (note ransomNote, ok bool) {
 	note.keywords = wordsIn(text, ransomWords)

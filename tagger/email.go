@@ -14,7 +14,7 @@ import (
 
 // Email lifts mail that a decoy received (kind email): what the sensor says of
 // it and, where that is silent, the stored message itself. It adds the members
-// that are listed at [mailSignals] and asks Rules about the event. What rules
+// that are listed at [mailSignals] and [decnetMail] and asks Rules about the event. What rules
 // for sessions say of a ransom note goes for mail, too.
 //
 // A rule that names one of these members in its evidence list gets figures,
@@ -110,7 +110,7 @@ var mailSignals = []func(*received) (signal, bool){
 
 func (r *received) signals() []signal {
 	var signals []signal
-	for _, read := range mailSignals {
+	for _, read := range slices.Concat(mailSignals, decnetMail) {
 		if s, ok := read(r); ok {
 			signals = append(signals, s)
 		}
@@ -171,12 +171,13 @@ func domain(s string) string {
 	return strings.Trim(strings.ToLower(clip(s, 255)), " \t\r\n<>.\"")
 }
 
-// ransomNote returns the signal that rules for sessions read.
+// ransomNote returns the signals that rules for sessions read.
 func (r *received) ransomNote() []signal {
 	note, ok := readRansomNote(r.text)
 	if !ok {
 		return nil
 	}
-	return []signal{{"ransom_note", "true", r.evidence([]string{"body"},
-		ttp.Member{Name: "matched_body_kw", Value: ttp.Quote(note.keywords[0])})}}
+	s := signal{"ransom_note", "true", r.evidence([]string{"body"},
+		ttp.Member{Name: "matched_body_kw", Value: ttp.Quote(note.keywords[0])})}
+	return []signal{s, s.named("decnet_note")}
 }

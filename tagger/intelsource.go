@@ -37,7 +37,6 @@ const (
 // greynoiseTags and the following are the techniques that the signals of the
 // other providers stand for.
 var greynoiseTags = map[string][]string{
-	"scanner":         {"T1595"}, // a classification
 	"tor_exit_node":   {"T1090"},
 	"ssh_bruteforcer": {"T1110"},
 	"web_crawler":     {"T1595"},
@@ -152,7 +151,7 @@ func greynoiseAnswer(p ttp.Object) answer {
 		hits.add(tag, greynoiseTags[strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(tag))])
 	}
 	if classification == "scanner" {
-		hits.add(classification, greynoiseTags[classification])
+		hits.add(classification, []string{"T1595"})
 	}
 	weak := ""
 	if _, hit := hits.by["T1071"]; classification == "malicious" && !hit {

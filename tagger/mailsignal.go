@@ -127,7 +127,10 @@ func foreignScript(host string) bool {
 // and spf_pass alike when no server before it has checked either, so that both
 // false together say nothing; one of them alone does, and so do the headers of
 // the stored message.
-func (r *received) spoofed() (signal, bool) {
+func (r *received) spoofed() (signal, bool) { return r.falseSender(differ) }
+
+// falseSender is [received.spoofed] with differ as what tells domains apart.
+func (r *received) falseSender(differ func(a, b string) bool) (signal, bool) {
 	var ways, headers []string
 	from, returnPath, envelope := r.sender()
 	if differ(from, returnPath) {
@@ -164,6 +167,16 @@ func (r *received) attachment() (signal, bool) {
 	trigger := r.trigger()
 	value := ttp.Quote(trigger)
 	return signal{"attachment_trigger", value, r.evidence(nil, ttp.Member{Name: "matched_trigger", Value: value})}, trigger != ""
+}
+
+// flaggedTrigger returns what the sensor says itself is dangerous, or "".
+func (r *received) flaggedTrigger() string {
+	for _, t := range triggers {
+		if shown, _ := r.payload.Bool(t.member); shown {
+			return t.name
+		}
+	}
+	return ""
 }
 
 func (r *received) trigger() string {

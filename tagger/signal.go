@@ -3,6 +3,7 @@ package tagger
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"ttp-worker/ttp"
 )
@@ -11,11 +12,17 @@ import (
 // on. It is a member of the payload that the rules see.
 //
 // A rule that names the signal in its evidence list gets the signal's evidence
-// in place of its own: the rule need not know what the signal was made of.
+// in its place: the rule need not know what the signal was made of.
 type signal struct {
 	name     string
 	value    ttp.Value
 	evidence ttp.Object // empty: the signal is not shown, only known
+}
+
+// named returns s under another name, with the same evidence.
+func (s signal) named(name string) signal {
+	s.name = name
+	return s
 }
 
 // lift asks rules about the event as it is with the signals in its payload.
@@ -28,10 +35,23 @@ func lift(ctx context.Context, rules Tagger, ev *ttp.Event, signals []signal) ([
 	findings, err := rules.Tag(ctx, &lifted)
 	for i := range findings {
 		if s := cited(findings[i].Evidence, signals); s != nil {
-			findings[i].Evidence = s.evidence
+			findings[i].Evidence = s.shown(findings[i].Evidence, signals)
 		}
 	}
 	return findings, err
+}
+
+// shown returns the evidence of s, and of what the rule asked for itself what
+// is no signal and not in there.
+func (s *signal) shown(asked ttp.Object, signals []signal) ttp.Object {
+	evidence := slices.Clip(s.evidence)
+	for _, m := range asked {
+		made := func(other signal) bool { return other.name == m.Name }
+		if !evidence.Has(m.Name) && !slices.ContainsFunc(signals, made) {
+			evidence = append(evidence, m)
+		}
+	}
+	return evidence
 }
 
 // liftAs asks the rules of another kind about a part of the event: a rule is of

@@ -21,8 +21,8 @@ import (
 type producer int
 
 const (
-	decnet producer = iota // the platform, as it is
-	others                 // other sensors; docs/compat.md says so of each rule that has no message of the platform
+	ofDECNET producer = iota // the platform, as it is
+	others                   // other sensors; docs/compat.md says so of each rule that has no message of the platform
 )
 
 // shape is a message that a rule of the catalogue fires on.
@@ -37,7 +37,7 @@ type shape struct {
 
 // typedLine is a session with one command as the collector sends it.
 func typedLine(rule, line string) shape {
-	return shape{rule, decnet, "attacker.session.ended", "session.ended", `{"session_id":"6f0c-` + rule + `","attacker_uuid":null,` +
+	return shape{rule, ofDECNET, "attacker.session.ended", "session.ended", `{"session_id":"6f0c-` + rule + `","attacker_uuid":null,` +
 		`"attacker_ip":"198.51.100.7","decky_id":"omega-decky","service":"ssh","ended_at":"2026-05-02T06:23:30","duration_s":42.5,"commands":[{"id":"6f0c#0",` +
 		`"command_text":` + string(ttp.Quote(line)) + `,"ts":"2026-05-02T06:22:48","decky":"SRV-DELTA-77","service":"bash","uid":"0","user":"root",` +
 		`"src":"198.51.100.7","pwd":"/root"}],"shard_path":null}`}
@@ -59,7 +59,7 @@ func login(rule, members string) shape {
 // mail is what the ingester sends: the members behind the subject are cut off
 // by its parser, whatever the mail had.
 func mail(rule, from, members string) shape {
-	return shape{rule, decnet, "email.received", "received", `{"source_id":"4ABC` + rule + `","attacker_uuid":"a1","attacker_ip":"198.51.100.7","decky_id":"omega-decky",` +
+	return shape{rule, ofDECNET, "email.received", "received", `{"source_id":"4ABC` + rule + `","attacker_uuid":"a1","attacker_ip":"198.51.100.7","decky_id":"omega-decky",` +
 		`"service":"smtp","from_domain":"` + from + `","mail_from_domain":"evil.test","return_path_domain":null,"rcpt_domains":["corp.test"],` +
 		`"dkim_signed":false,"spf_pass":false,"urls":[],"attachment_count":null,"attachment_sha256s":[],"attachment_extensions":[],"body_simhash":"",` +
 		`"body_base64_bytes":0,"attachment_macros":false,"attachment_password_protected":false,"html_smuggling":false,` + members + `}`}
@@ -73,12 +73,12 @@ func stored(rule, subject string) shape {
 func artifact(rule string) string { return "2026-05-02T10:11:12Z_00000000" + rule[1:] + "_4ABC.eml" }
 
 func canary(rule string) shape {
-	return shape{rule, decnet, "canary.tok1.triggered", "", `{"token_id":"tok1","trigger_id":"fp-` + rule + `","decky_name":"omega-decky",` +
+	return shape{rule, ofDECNET, "canary.tok1.triggered", "", `{"token_id":"tok1","trigger_id":"fp-` + rule + `","decky_name":"omega-decky",` +
 		`"src_ip":"198.51.100.7","user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0","request_path":"/c/abc","dns_qname":null}`}
 }
 
 func intel(rule, members string) shape {
-	return shape{rule, decnet, "attacker.intel.enriched", "intel.enriched", `{"attacker_uuid":"a1","attacker_ip":"198.51.100.7",` +
+	return shape{rule, ofDECNET, "attacker.intel.enriched", "intel.enriched", `{"attacker_uuid":"a1","attacker_ip":"198.51.100.7",` +
 		`"providers":["abuseipdb","greynoise","feodo","threatfox"],` + members + `}`}
 }
 
@@ -91,9 +91,9 @@ var catalogue = []shape{
 	{"R0001", others, "attacker.session.ended", "session.ended", `{"session_id":"g","attacker_ip":"198.51.100.7","auth_attempts":[` +
 		strings.Repeat(`{"service":"ssh","username":"root","password":"x","result":"failed"},`, 5) + `{"service":"ssh","username":"root","result":"failed"}]}`},
 	login("R0002", `"username":"root","result":"failed","password_count":5`),
-	{"R0003", decnet, "identity.formed", "formed", `{"identity_uuid":"i1","observation_uuids":["a1"]}`},
-	{"R0003", decnet, "identity.merged", "merged", `{"winner_uuid":"i1","loser_uuid":"i2"}`},
-	{"R0004", decnet, "credential.reuse.detected", "reuse.detected", `{"id":"reuse-1","secret_kind":"plaintext","target_count":3,` +
+	{"R0003", ofDECNET, "identity.formed", "formed", `{"identity_uuid":"i1","observation_uuids":["a1"]}`},
+	{"R0003", ofDECNET, "identity.merged", "merged", `{"winner_uuid":"i1","loser_uuid":"i2"}`},
+	{"R0004", ofDECNET, "credential.reuse.detected", "reuse.detected", `{"id":"reuse-1","secret_kind":"plaintext","target_count":3,` +
 		`"attacker_uuids":"[]","attacker_ips":"[\"198.51.100.7\"]","deckies":"[\"d1\",\"d2\"]","services":"[\"ssh\"]"}`},
 	login("R0005", `"username":"root","result":"success","prior_brute":true`),
 	login("R0006", `"username":"pi","password":"raspberry","result":"failed"`),
@@ -120,10 +120,10 @@ var catalogue = []shape{
 	typedLine("R0027", `echo '<?php system($_GET[0]); ?>' > /var/www/html/s.php`),
 	typedLine("R0028", `rm -f ~/.bash_history`),
 	typedLine("R0029", `x; sudo -l`),
-	probe("R0030", decnet, "jarm", `"port":443,"jarm_hash":"07d14d16d21d21d07c42d41d00041d24a458a375eef0c576d23a7bab9a9fb1"`),
+	probe("R0030", ofDECNET, "jarm", `"port":443,"jarm_hash":"07d14d16d21d21d07c42d41d00041d24a458a375eef0c576d23a7bab9a9fb1"`),
 	probe("R0030", others, "hassh", `"port":22,"hassh_server":"b12d2871a1189eff20364cf5333619ee","matched_framework":"sliver"`),
 	ended("R0031", `"beacon_interval_s":60.5,"beacon_jitter_pct":0.05`),
-	{"R0032", decnet, "attacker.session.ended", "session.ended", `{"session_id":"r","attacker_uuid":null,"attacker_ip":"198.51.100.7","decky_id":"-",` +
+	{"R0032", ofDECNET, "attacker.session.ended", "session.ended", `{"session_id":"r","attacker_uuid":null,"attacker_ip":"198.51.100.7","decky_id":"-",` +
 		`"commands":[{"id":"r#0","command_text":"FLUSHALL","ts":"2026-05-02T06:22:48","decky":"d","service":"redis"}]}`},
 	stored("R0033", "hello"),
 	ended("R0034", `"bytes_out":2097152,"request_count":3,"target_host":"192.0.2.9"`),
@@ -150,7 +150,7 @@ var catalogue = []shape{
 	intel("R0055", `"greynoise_classification":"malicious","greynoise_name":"unknown","greynoise_tags":[]`),
 	intel("R0056", `"feodo_listed":true,"feodo_malware_family":"Emotet"`),
 	intel("R0057", `"threatfox_listed":true,"threatfox_threat_types":["botnet_cc"],"threatfox_ioc_types":["ip:port"],"threatfox_malware_families":["win.cobalt_strike"]`),
-	probe("R0059", decnet, "ipv6_leak", `"addr":"feb0::1","iid_kind":"eui64","mac_oui":"aa:bb:cc","vector":"active_echo","on_iface":"eth0","observed_at":"2026-05-02T06:22:48+00:00"`),
+	probe("R0059", ofDECNET, "ipv6_leak", `"addr":"feb0::1","iid_kind":"eui64","mac_oui":"aa:bb:cc","vector":"active_echo","on_iface":"eth0","observed_at":"2026-05-02T06:22:48+00:00"`),
 	probe("HFP-0001", others, "http_fingerprint", `"ja4h":"ge11nn020000_9ed1ff1f7b03_cd8dafe26982"`),
 	probe("HFP-0002", others, "http_fingerprint", `"fingerprint_type":"http2_settings","hash":"abc"`),
 	probe("HFP-0003", others, "http_fingerprint", `"ja4_quic":"q13d0310h3_55b375c5d22e_cd85d2d88918"`),
@@ -282,7 +282,7 @@ func TestCatalogue_every_rule_fires_on_what_a_producer_sends(t *testing.T) {
 // What only other sensors send is listed in docs/compat.md, so that nobody
 // waits for a tag that cannot come.
 func TestCatalogue_is_complete_and_its_gaps_are_documented(t *testing.T) {
-	covered := map[string]producer{"R0058": decnet}
+	covered := map[string]producer{"R0058": ofDECNET}
 	for _, s := range catalogue {
 		if from, known := covered[s.rule]; !known || s.from < from {
 			covered[s.rule] = s.from

@@ -12,6 +12,7 @@ import (
 	"ttp-worker/ruleset"
 	"ttp-worker/tagger"
 	"ttp-worker/tagger/builtin"
+	"ttp-worker/tagger/decnet"
 	"ttp-worker/tagger/rule"
 	"ttp-worker/tagger/shell"
 )
@@ -44,16 +45,18 @@ func ruleSources(dirs []string) ([]ruleset.Source, error) {
 
 // ruleOptions say how rules are compiled.
 func ruleOptions() rule.Options {
-	return rule.Options{Expand: shell.Expander, Memo: memoSize, Lifters: builtinFiles}
+	return rule.Options{Expand: shell.Expander, Memo: memoSize, Lifters: lifterFiles}
 }
 
-// builtinFiles are the built-in rules, read once and only if somebody asks.
-var builtinFiles = sync.OnceValue(func() []*rule.File {
-	src := rule.Source{Name: "builtin", FS: builtin.FS}
-	names, _ := src.Files() // they are inside the program
-	files := make([]*rule.File, len(names))
-	for i, name := range names {
-		files[i] = src.Read(name, nil)
+// lifterFiles are the rules that say when a rule of one of DECNET's lifters
+// fires, read once and only if somebody asks.
+var lifterFiles = sync.OnceValue(func() []*rule.File {
+	var files []*rule.File
+	for _, src := range []rule.Source{{Name: "builtin", FS: builtin.FS}, {Name: "decnet", FS: decnet.FS}} {
+		names, _ := src.Files() // they are inside the program
+		for _, name := range names {
+			files = append(files, src.Read(name, nil))
+		}
 	}
 	return files
 })

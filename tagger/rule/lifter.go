@@ -41,7 +41,7 @@ func lifted(rules []*definition, lifters []*File) []*definition {
 func (d *definition) likeTwin(twin *definition) *definition {
 	like := *d
 	like.Status, like.Reason = Loaded, ""
-	like.Kinds, like.Evidence, like.fields = twin.Kinds, twin.Evidence, twin.fields
+	like.Kinds, like.Evidence, like.fields = twin.Kinds, d.lifterEvidence(twin), twin.fields
 	p := parameters{given: d.Match, alone: countLimits(twin.detect[twin.Kinds[0]]) == 1}
 	like.detect = make(map[ttp.Kind]*expr)
 	for kind, e := range twin.detect {
@@ -51,6 +51,26 @@ func (d *definition) likeTwin(twin *definition) *definition {
 		like.Reason = "not used: " + strings.Join(unused, ", ")
 	}
 	return &like
+}
+
+// showing are the lifters of DECNET that store what a rule lists; what the
+// others store is the same whatever it lists.
+var showing = []string{"lifter:behavioral_", "lifter:credential_", "lifter:identity_"}
+
+// lifterEvidence returns the members that d shows: those of its twin and, if
+// its lifter heeds them, its own.
+func (d *definition) lifterEvidence(twin *definition) []string {
+	heeds := func(prefix string) bool { return strings.HasPrefix(d.LifterKind, prefix) }
+	if !slices.ContainsFunc(showing, heeds) {
+		return twin.Evidence
+	}
+	evidence := slices.Clip(twin.Evidence)
+	for _, name := range d.Evidence {
+		if !slices.Contains(evidence, name) {
+			evidence = append(evidence, name)
+		}
+	}
+	return evidence
 }
 
 // parameters are what stands beside match.kind. The limits of a detection are

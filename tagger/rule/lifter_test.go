@@ -62,7 +62,7 @@ func TestDECNETRuleOfALifterTakesTheDetectionOfItsTwin(t *testing.T) {
 			got = append(got, payload+" "+string(f.Evidence.AppendJSON(nil)))
 		}
 	}
-	want := []string{`{"fail_count":3,"rate":8,"service":"ssh"} {"fail_count":3}`}
+	want := []string{`{"fail_count":3,"rate":8,"service":"ssh"} {"fail_count":3,"service":"ssh"}`}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

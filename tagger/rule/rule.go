@@ -35,9 +35,9 @@ type Options struct {
 	// it returned when it is called again.
 	Expand func() func(line string) []shell.Command
 
-	// Lifters returns rules for events that lifters have looked at, the built-in
-	// ones. A DECNET rule whose logic is in a lifter takes the detection of the
-	// one with its id; nil: such rules are only listed.
+	// Lifters returns rules for events that lifters have looked at. A DECNET
+	// rule whose logic is in a lifter takes the detection of the last one with
+	// its id; nil: such rules are only listed.
 	Lifters func() []*File
 
 	// Memo is how many different events each kind remembers the outcome of;

@@ -9,9 +9,9 @@ import (
 	"ttp-worker/ttp"
 )
 
-// askEvery is how often the states are read: every worker has a change within
-// two seconds.
-const askEvery = time.Second
+// askEvery is how often the states are read. Every worker is to have a change
+// within two seconds, also if the database or the machine is slow once.
+const askEvery = 500 * time.Millisecond
 
 // followStates takes over what operators decide until ctx ends.
 func (l *Live) followStates(ctx context.Context) {
@@ -22,7 +22,7 @@ func (l *Live) followStates(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			asking, cancel := context.WithTimeout(ctx, 10*askEvery)
+			asking, cancel := context.WithTimeout(ctx, 20*askEvery)
 			err := l.LoadStates(asking)
 			cancel()
 			l.complain(ctx, err)

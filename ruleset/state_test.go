@@ -90,9 +90,8 @@ func set(t *testing.T, db *sink.DB, s ttp.RuleState) {
 	}
 }
 
-// noLaterThan is within what a change must be seen by all workers; a busy
-// machine is given as much again.
-const noLaterThan = 4 * time.Second
+// noLaterThan is within what a change must be seen by all workers.
+const noLaterThan = 2 * time.Second
 
 func TestStates_areInForceInEveryWorker(t *testing.T) {
 	t.Parallel()

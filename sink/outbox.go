@@ -96,13 +96,13 @@ func (w *writing) letter(list []ttp.Announcement) (n int, payload string) {
 	var b strings.Builder
 	size := 0
 	for i := range list {
-		size += len(list[i].Payload) + 1
+		size += len(list[i].Payload) + len(list[i].TraceParent) + 20
 	}
 	b.Grow(min(size, w.letterLimit()) + 1)
 	b.WriteByte('[')
 	for n < len(list) {
 		// Evidence may hold what a sensor sent, in UTF-8; the column is ASCII.
-		element := asciiJSON(string(list[n].Payload))
+		element := asciiJSON(list[n].Entry(list[n].Payload))
 		if n > 0 && b.Len()+len(element) > w.letterLimit() {
 			break
 		}

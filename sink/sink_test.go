@@ -101,6 +101,24 @@ func TestWrite_storesOnceAndAnnouncesWhatIsNew(t *testing.T) {
 	})
 }
 
+func TestUnannounced_keepsTheTrace(t *testing.T) {
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		traced := tagged("a", 1)
+		traced.TraceParent = trace
+		written := write(t, db, traced, tagged("b", 1))
+		left := pending(t, db)
+		if len(left) != 2 || left[0].TraceParent != trace || left[1].TraceParent != "" {
+			t.Fatalf("outbox holds %+v", left)
+		}
+		for i, a := range left {
+			if payload := string(a.AppendJSON(nil)); payload != string(written.Fresh[i].Payload) || strings.Contains(payload, trace) {
+				t.Errorf("the payload became %s", payload)
+			}
+		}
+	})
+}
+
 func TestWrite_setsBadRowsApart(t *testing.T) {
 	bad := map[string]func(*ttp.Tag){
 		"confidence above 1":   func(t *ttp.Tag) { t.Confidence = 1.5 },

@@ -127,8 +127,8 @@ type Tagged struct {
 	SourceID     string
 	Tags         []Tag
 
-	// TraceParent is the trace of the message they came in, "" for none. It
-	// is no part of the payload, and what waits in the outbox for the next
-	// start has lost it.
+	// TraceParent is the trace of the message they came in, "" for none. It is
+	// no part of the payload: it goes along as a header, and in the outbox as
+	// a member of its own.
 	TraceParent string
 }

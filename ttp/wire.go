@@ -104,6 +104,15 @@ func (t *Tagged) AppendJSON(dst []byte) []byte {
 	return append(dst, ']', '}')
 }
 
+// Entry returns the form in which t waits to be published: payload, which
+// AppendJSON made of it, with the trace in front if there is one.
+func (t *Tagged) Entry(payload []byte) string {
+	if t.TraceParent == "" {
+		return string(payload)
+	}
+	return string(appendText([]byte{'{'}, "traceparent", t.TraceParent)) + "," + string(payload[1:])
+}
+
 // taggedJSON mirrors what MarshalJSON writes, for reading it back.
 type taggedJSON struct {
 	AttackerUUID string `json:"attacker_uuid"`
@@ -112,6 +121,7 @@ type taggedJSON struct {
 	DeckyID      string `json:"decky_id"`
 	SourceKind   Kind   `json:"source_kind"`
 	SourceID     string `json:"source_id"`
+	TraceParent  string `json:"traceparent"` // in the outbox only
 	Tags         []struct {
 		UUID          string  `json:"uuid"`
 		SourceKind    Kind    `json:"source_kind"`
@@ -128,8 +138,9 @@ type taggedJSON struct {
 	} `json:"tags"`
 }
 
-// UnmarshalJSON reads the payload of ttp.tagged back. The tags get the anchors
-// and the place of the event.
+// UnmarshalJSON reads the payload of ttp.tagged back, and the trace where
+// [Tagged.Entry] wrote it. The tags get the anchors and the place of the
+// event.
 func (t *Tagged) UnmarshalJSON(data []byte) error {
 	var in taggedJSON
 	if err := json.Unmarshal(data, &in); err != nil {
@@ -138,7 +149,7 @@ func (t *Tagged) UnmarshalJSON(data []byte) error {
 	*t = Tagged{
 		AttackerUUID: in.AttackerUUID, IdentityUUID: in.IdentityUUID,
 		SessionID: in.SessionID, DeckyID: in.DeckyID,
-		SourceKind: in.SourceKind, SourceID: in.SourceID,
+		SourceKind: in.SourceKind, SourceID: in.SourceID, TraceParent: in.TraceParent,
 		Tags: make([]Tag, len(in.Tags)),
 	}
 	for i, tag := range in.Tags {

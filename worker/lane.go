@@ -143,14 +143,13 @@ func (o *outage) goesOn(l *lane, b *batch, err error) {
 		o.since = time.Now()
 	}
 	l.Metrics.StoreFailures.Inc()
-	class, hint := l.Explain(err)
-	l.Status.Trouble("database", class+": "+hint)
+	class, hint := l.databaseTrouble(l.name, err)
 	l.repeats.log(l.log, zap.WarnLevel, class, "batch not stored, will be tried again", zap.Error(err), zap.String("class", class),
 		zap.String("hint", hint), zap.Int("messages", len(b.items)), zap.Int("attempts", o.attempts), zap.Duration("since", time.Since(o.since)))
 }
 
 func (o *outage) over(l *lane, b *batch) {
-	l.Status.Clear("database")
+	l.Status.Clear(l.name)
 	if o.attempts > 0 {
 		l.repeats.log(l.log, zap.InfoLevel, "", "batch dealt with after all", zap.Int("messages", len(b.items)),
 			zap.Int("failed_attempts", o.attempts), zap.Duration("after", time.Since(o.since)))

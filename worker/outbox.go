@@ -20,6 +20,11 @@ func (w *Worker) publish(ctx context.Context, list []ttp.Announcement) (publishe
 		w.Log.Error("announcement given up: no server takes it; its tags are stored", zap.Error(err), zap.Int("announcements", len(list)-len(done)))
 		done, err = idsOf(list), nil
 	}
+	if err != nil {
+		w.Status.Trouble(announcing, "nats: announcements are not taken and wait in the outbox: "+err.Error())
+	} else {
+		w.Status.Clear(announcing)
+	}
 	w.Metrics.Published.Add(float64(len(done)))
 	failpoint.Hit(failpoint.AfterPublish)
 	if rows := rowsOf(list, done); len(rows) > 0 {
@@ -28,6 +33,9 @@ func (w *Worker) publish(ctx context.Context, list []ttp.Announcement) (publishe
 	}
 	return len(done), err
 }
+
+// announcing is what publishing is called in the worker's status, whoever does it.
+const announcing = "announcing"
 
 func idsOf(list []ttp.Announcement) []string {
 	ids := make([]string, len(list))
@@ -86,9 +94,9 @@ func (w *Worker) sweep(ctx, stop context.Context) {
 // round brings no progress.
 func (w *Worker) sweepOnce(ctx context.Context, age time.Duration) {
 	for ctx.Err() == nil {
-		list, err := w.Sink.Unannounced(ctx, age, sweepLimit)
+		list, err := w.unannounced(ctx, age)
 		if err != nil {
-			return // the lanes say that the database is away
+			return
 		}
 		if len(list) == 0 {
 			break
@@ -109,7 +117,28 @@ func (w *Worker) sweepOnce(ctx context.Context, age time.Duration) {
 	if rows, oldest, err := w.Sink.OutboxStats(ctx); err == nil {
 		w.Metrics.OutboxRows.Set(float64(rows))
 		w.Metrics.OutboxAge.Set(oldest.Seconds())
+		if rows == 0 {
+			w.Status.Clear(announcing) // another worker has published them
+		}
 	}
+}
+
+// unannounced reads the outbox. It is what notices that the database is away
+// while no events come.
+func (w *Worker) unannounced(ctx context.Context, age time.Duration) ([]ttp.Announcement, error) {
+	const sweeping = "sweeping"
+	reading, cancel := context.WithTimeout(ctx, w.BatchTimeout)
+	defer cancel()
+	list, err := w.Sink.Unannounced(reading, age, sweepLimit)
+	switch {
+	case err == nil:
+		w.Status.Clear(sweeping)
+	case ctx.Err() == nil:
+		class, hint := w.databaseTrouble(sweeping, err)
+		w.repeats.log(w.Log, zap.WarnLevel, class, "outbox not read, will be tried again", zap.Error(err),
+			zap.String("class", class), zap.String("hint", hint))
+	}
+	return list, err
 }
 
 // lastSweep publishes what the lanes left behind on the way out.

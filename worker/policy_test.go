@@ -33,8 +33,10 @@ type server struct {
 	delays   []time.Duration
 	noBus    bool // announcements are not taken
 	noDLQ    bool
+	noOutbox error // why it cannot be read
 	tries    int // of dead letters
 	refuse   func(sourceID string) error
+	status   worker.Status
 }
 
 func newServer(sources ...string) *server {
@@ -164,7 +166,7 @@ func slicesWithout(list []ttp.Announcement, ids []string) (left []ttp.Announceme
 func (s *server) Unannounced(context.Context, time.Duration, int) ([]ttp.Announcement, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]ttp.Announcement(nil), s.outbox...), nil
+	return append([]ttp.Announcement(nil), s.outbox...), s.noOutbox
 }
 
 func (s *server) OutboxStats(context.Context) (int64, time.Duration, error) {
@@ -223,19 +225,25 @@ func (directoryOf) AttackersByAddress(context.Context, []string) (map[string]ttp
 	return nil, nil
 }
 
-var errOdd = errors.New("an error of which nobody knows")
+var (
+	errOdd    = errors.New("an error of which nobody knows")
+	errLocked = errors.New("somebody holds a lock")
+)
 
 // run starts a worker on s. The database's errors are of class "other" if they
 // are errOdd, else they pass.
 func (s *server) run(t *testing.T, log *zap.Logger) {
 	t.Helper()
 	wk := &worker.Worker{
-		Sources: []worker.Source{s}, Sink: s, Publisher: s, Resolver: intake.NewResolver(directoryOf{s: s}, false), Log: log,
+		Sources: []worker.Source{s}, Sink: s, Publisher: s, Resolver: intake.NewResolver(directoryOf{s: s}, false), Log: log, Status: &s.status,
 		Explain: func(err error) (string, string) {
-			if errors.Is(err, errOdd) {
+			switch {
+			case errors.Is(err, errOdd):
 				return "other", ""
+			case errors.Is(err, errLocked):
+				return "conflict", "wait"
 			}
-			return "connection", ""
+			return "connection", "start it"
 		},
 		Tagger: tagger.Func(func(context.Context, *ttp.Event) ([]ttp.Finding, error) {
 			return []ttp.Finding{{RuleID: "R1", Technique: "T1083", Confidence: 0.9}}, nil

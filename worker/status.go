@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -14,46 +16,67 @@ type Status struct {
 }
 
 type trouble struct {
-	since time.Time
-	what  string
+	since   time.Time
+	what    string
+	passing bool
 }
 
-// patience is how long trouble may last before the worker is called not ready:
-// a restart of the database or the bus is no news.
+// patience is how long trouble that mostly passes by itself may last before
+// the worker is called not ready.
 const patience = 3 * time.Second
 
-// Trouble says that something is wrong with a part.
-func (s *Status) Trouble(part, what string) {
+// Trouble says that something is wrong, until who says otherwise. Several may
+// say the same; it is trouble until all of them have cleared it.
+func (s *Status) Trouble(who, what string) { s.note(who, what, false) }
+
+// Hindrance is [Status.Trouble] that mostly passes by itself: the worker is
+// not ready once it has lasted for a few seconds.
+func (s *Status) Hindrance(who, what string) { s.note(who, what, true) }
+
+func (s *Status) note(who, what string, passing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.troubles == nil {
 		s.troubles = make(map[string]trouble)
 	}
-	t, going := s.troubles[part]
-	if !going {
-		t.since = time.Now()
-	}
-	t.what = what
-	s.troubles[part] = t
+	since := cmp.Or(s.troubles[who].since, time.Now())
+	s.troubles[who] = trouble{since: since, what: what, passing: passing}
 }
 
-// Clear says that a part works.
-func (s *Status) Clear(part string) {
+// Clear says that who is in no trouble any more.
+func (s *Status) Clear(who string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.troubles, part)
+	delete(s.troubles, who)
 }
 
-// NotReady returns what has been wrong for more than a few seconds, a line a
-// part; none means ready.
+// NotReady returns what is wrong, each thing once and for how long; none means
+// ready.
 func (s *Status) NotReady() (causes []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for part, t := range s.troubles {
-		if age := time.Since(t.since); age >= patience {
-			causes = append(causes, part+": "+t.what+" (for "+age.Round(time.Second).String()+")")
+	longest := make(map[string]time.Duration)
+	for _, t := range s.troubles {
+		if age := time.Since(t.since); !t.passing || age >= patience {
+			longest[t.what] = max(longest[t.what], age)
 		}
 	}
-	slices.Sort(causes)
+	for _, what := range slices.Sorted(maps.Keys(longest)) {
+		causes = append(causes, what+" (for "+longest[what].Round(time.Second).String()+")")
+	}
 	return causes
+}
+
+// conflict is the class of trouble that mostly passes by itself.
+const conflict = "conflict"
+
+// databaseTrouble notes in the status what keeps who from the database.
+func (w *Worker) databaseTrouble(who string, err error) (class, hint string) {
+	class, hint = w.Explain(err)
+	note := w.Status.Trouble
+	if class == conflict {
+		note = w.Status.Hindrance
+	}
+	note(who, "database: "+class+": "+hint)
+	return class, hint
 }

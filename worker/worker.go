@@ -111,7 +111,8 @@ type Worker struct {
 
 	// Explain, if set, says of a database error what class it is and what the
 	// operator can do. Only of the class "other" may a message itself be the
-	// cause; all other classes pass, and are waited for.
+	// cause; all other classes pass, and are waited for. "conflict" mostly
+	// passes at once, so that it is no reason to be called not ready.
 	Explain func(error) (class, hint string)
 
 	AckWait       time.Duration // the consumer's; messages in hand are kept alive every third of it; 0 means 30s

@@ -190,7 +190,7 @@ func (l *live) insist(ctx context.Context, part string, log *zap.Logger, step fu
 		if part != "database" {
 			hint = "check that the NATS server runs with JetStream and that --nats is right"
 		}
-		status.Trouble(part, err.Error())
+		status.Trouble(part, part+": "+err.Error())
 		if n%logEvery == 0 {
 			log.Warn("cannot start working yet, will be tried again", zap.String("part", part), zap.Error(err), zap.String("hint", hint))
 		}

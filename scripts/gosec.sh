@@ -9,5 +9,5 @@
 set -euo pipefail
 
 exec go run github.com/securego/gosec/v2/cmd/gosec@v2.22.4 -quiet -exclude=G115,G304,G404,G103 \
-	-exclude-dir=tools -exclude-dir=internal/archtest -exclude-dir=internal/bench -exclude-dir=internal/chaos \
-	-exclude-dir=internal/precision -exclude-dir=internal/servers -exclude-dir=internal/testdb ./...
+	-exclude-dir=tools -exclude-dir=internal/archtest -exclude-dir=internal/bench -exclude-dir=internal/browser \
+	-exclude-dir=internal/chaos -exclude-dir=internal/precision -exclude-dir=internal/servers -exclude-dir=internal/testdb ./...

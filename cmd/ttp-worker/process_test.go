@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ttp-worker/internal/embedded/natstest"
+	"ttp-worker/internal/servers"
 	"ttp-worker/internal/testdb"
 	"ttp-worker/ttp"
 )
@@ -32,12 +32,7 @@ func TestMain(m *testing.M) {
 	if dsn := os.Getenv("TTP_TEST_SQL"); dsn != "" {
 		os.Exit(runSQL(dsn))
 	}
-	code := m.Run()
-	if built.Load() {
-		exe, _ := product()
-		_ = os.RemoveAll(filepath.Dir(exe)) // what is left is in a directory for temporary files
-	}
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 // product builds the program as users have it: it starts ten times as fast as
@@ -47,17 +42,17 @@ var product = sync.OnceValues(func() (exe string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if err := servers.RemoveAtEnd(dir); err != nil {
+		return "", err
+	}
 	exe = filepath.Join(dir, "ttp-worker")
 	cmd := exec.Command("go", "build", "-o", exe, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	built.Store(true)
 	return exe, nil
 })
-
-var built atomic.Bool // whether product has made something
 
 // process is a running ttp-worker.
 type process struct {

@@ -25,6 +25,7 @@ type rig struct {
 	tags               []int // of each line of the corpus, by the built-in rules
 	worker, natsServer string
 	running            []*servers.Process
+	ports              servers.Ports
 }
 
 // measurement is what one run showed.
@@ -92,7 +93,7 @@ func (r *rig) stage(ctx context.Context, s scenario) (*stage, error) {
 	if err := r.startDatabase(ctx, st, dir); err != nil {
 		return nil, err
 	}
-	port, err := servers.FreePort()
+	port, err := r.ports.Next()
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (r *rig) stage(ctx context.Context, s scenario) (*stage, error) {
 }
 
 func (r *rig) startDatabase(ctx context.Context, st *stage, dir string) error {
-	port, err := servers.FreePort()
+	port, err := r.ports.Next()
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (r *rig) startDatabase(ctx context.Context, st *stage, dir string) error {
 		return err
 	}
 	r.running = append(r.running, st.db.Process)
-	root, err := st.db.Open("")
+	root, err := st.db.Open("root", "")
 	if err != nil {
 		return err
 	}
@@ -295,7 +296,7 @@ func untilIdle(ctx context.Context, js jetstream.JetStream, messages int, conten
 }
 
 func countTags(ctx context.Context, st *stage) (n int, err error) {
-	db, err := st.db.Open("bench")
+	db, err := st.db.Open("root", "bench")
 	if err != nil {
 		return 0, err
 	}
@@ -307,7 +308,7 @@ func countTags(ctx context.Context, st *stage) (n int, err error) {
 // embedded measures the worker with bus and database inside. The events can
 // only be published while it works.
 func (r *rig) embedded(ctx context.Context, s scenario, st *stage) (m measurement, err error) {
-	port, err := servers.FreePort()
+	port, err := r.ports.Next()
 	if err != nil {
 		return m, err
 	}

@@ -17,6 +17,8 @@ import (
 	"regexp"
 	"sync"
 	"time"
+
+	"ttp-worker/internal/servers"
 )
 
 // Options say what to run.
@@ -33,13 +35,22 @@ type Options struct {
 // ErrMissed says that a requirement was not met; the table says which.
 var ErrMissed = errors.New("a requirement was not met")
 
+// startWithin is how long a program may take to start, or to end.
+const startWithin = 30 * time.Second
+
+// binaries are the programs under test.
+type binaries struct {
+	worker string // with fail-points
+	nats   string
+}
+
 // harness is what all faults of a run share.
 type harness struct {
 	dir   string
 	bin   binaries
 	rules []string // of the workers
-	ports ports
-	db    *server // MariaDB for the faults that leave it alone
+	ports servers.Ports
+	db    *servers.Server // MariaDB for the faults that leave it alone
 
 	mu  sync.Mutex // guards rng
 	rng *rand.Rand
@@ -113,15 +124,15 @@ var ruleFiles embed.FS
 // newHarness builds the programs and starts what is shared. clean ends it and
 // removes the directory unless err says that somebody will want to look.
 func newHarness(ctx context.Context, o Options) (h *harness, clean func(error) error, err error) {
-	h = &harness{dir: o.Dir, rng: rand.New(rand.NewPCG(o.Seed, 0)), ports: ports{given: make(map[int]bool)}} //nolint:gosec // to be repeatable
+	h = &harness{dir: o.Dir, rng: rand.New(rand.NewPCG(o.Seed, 0))} //nolint:gosec // to be repeatable
 	if h.dir == "" {
 		if h.dir, err = os.MkdirTemp("", "ttp-chaos-"); err != nil {
 			return nil, nil, err
 		}
 	}
 	clean = func(failed error) error {
-		if h.db != nil && h.db.process != nil {
-			failed = errors.Join(failed, h.db.kill())
+		if h.db != nil && h.db.Process != nil {
+			failed = errors.Join(failed, h.db.Kill())
 		}
 		if failed == nil && o.Dir == "" {
 			return os.RemoveAll(h.dir)
@@ -147,17 +158,40 @@ func (h *harness) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	h.rules = []string{"builtin", rules}
-	if h.bin, err = build(ctx, h.dir); err != nil {
+	if err := h.build(ctx); err != nil {
 		return err
 	}
-	port, err := h.ports.next()
+	port, err := h.ports.Next()
 	if err != nil {
 		return err
 	}
 	if h.db, err = newMariaDB(filepath.Join(h.dir, "mariadb"), port, false); err != nil {
 		return err
 	}
-	return h.db.start()
+	return h.db.Start()
+}
+
+// build makes the programs from the module that this one is part of.
+func (h *harness) build(ctx context.Context) error {
+	h.bin = binaries{filepath.Join(h.dir, "ttp-worker"), filepath.Join(h.dir, "nats-server")}
+	return errors.Join(
+		servers.Build(ctx, h.bin.worker, "ttp-worker/cmd/ttp-worker", "-tags", "failpoint"),
+		servers.Build(ctx, h.bin.nats, servers.NATSPackage))
+}
+
+// newMariaDB describes a server. With grants it has accounts: root, who may do
+// everything, and ttp, who may not write where the server is read-only.
+func newMariaDB(dir string, port int, grants bool) (*servers.Server, error) {
+	options := []string{
+		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=1", "--innodb-lock-wait-timeout=2", "--max-allowed-packet=16777216",
+	}
+	if !grants {
+		return servers.NewMariaDB(dir, port, options...)
+	}
+	return servers.NewMariaDBWithAccounts(dir, port, []string{
+		"CREATE USER IF NOT EXISTS ttp@127.0.0.1;",
+		"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, REFERENCES ON *.* TO ttp@127.0.0.1;",
+	}, options...)
 }
 
 // all runs the faults, some at a time, and returns how many did damage.

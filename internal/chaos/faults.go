@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ttp-worker/internal/failpoint"
+	"ttp-worker/internal/servers"
 )
 
 const (
@@ -39,14 +40,14 @@ func crashes() (list []fault) {
 func crash(p failpoint.Point) func(context.Context, *world) error {
 	return func(_ context.Context, w *world) error {
 		k := w.workers[0]
-		if err := k.kill(); err != nil {
+		if err := k.Kill(); err != nil {
 			return err
 		}
 		for range 2 {
 			if err := w.rerun(k, fmt.Sprintf("%s=kill@%d", p, w.h.between(1, 4))); err != nil {
 				return err
 			}
-			if code, err := k.wait(startWithin); err != nil || code != -1 {
+			if code, err := k.Wait(startWithin); err != nil || code != -1 {
 				return errors.Join(err, fmt.Errorf("not killed %s: exit code %d, see %s", p, code, k.log))
 			}
 		}
@@ -59,7 +60,7 @@ func killAtRandom(ctx context.Context, w *world) error {
 	for range 6 {
 		w.pause(ctx, 100*time.Millisecond, 700*time.Millisecond)
 		k := w.workers[w.h.between(0, len(w.workers)-1)]
-		if err := k.kill(); err != nil {
+		if err := k.Kill(); err != nil {
 			return err
 		}
 		if err := w.rerun(k, ""); err != nil {
@@ -105,11 +106,11 @@ const longPause = 2*ackWait + ackWait/2
 func stopAtRandom(ctx context.Context, w *world) error {
 	for range 2 {
 		k := w.workers[w.h.between(0, 1)]
-		if err := k.signal(syscall.SIGSTOP); err != nil {
+		if err := k.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
 		w.pause(ctx, longPause, longPause)
-		if err := k.signal(syscall.SIGCONT); err != nil {
+		if err := k.Signal(syscall.SIGCONT); err != nil {
 			return err
 		}
 		w.pause(ctx, 100*time.Millisecond, 500*time.Millisecond)
@@ -124,8 +125,8 @@ func stopAt(p failpoint.Point) func(context.Context, *world) error {
 			return err
 		}
 		k := w.workers[len(w.workers)-1]
-		err := eventually(startWithin, func() error {
-			if s := k.state(); s != 'T' {
+		err := servers.Eventually(startWithin, func() error {
+			if s := k.State(); s != 'T' {
 				return fmt.Errorf("not stopped %s: in state %c", p, s)
 			}
 			return nil
@@ -134,13 +135,13 @@ func stopAt(p failpoint.Point) func(context.Context, *world) error {
 			return err
 		}
 		w.pause(ctx, longPause, longPause)
-		return k.signal(syscall.SIGCONT)
+		return k.Signal(syscall.SIGCONT)
 	}
 }
 
 func busFaults() (list []fault) {
 	restart := func(sig syscall.Signal, away time.Duration) func(context.Context, *world) error {
-		return func(_ context.Context, w *world) error { return w.nats[0].restart(sig, away) }
+		return func(_ context.Context, w *world) error { return w.nats[0].Restart(sig, away) }
 	}
 	for _, db := range []string{mariadb, sqlite} {
 		list = append(list,
@@ -160,16 +161,16 @@ func loseNode(ctx context.Context, w *world) error {
 	}
 	leader := w.nats[0]
 	for _, s := range w.nats {
-		if c := stream.CachedInfo().Cluster; c != nil && c.Leader == fmt.Sprintf("n%d", s.port) {
+		if c := stream.CachedInfo().Cluster; c != nil && c.Leader == fmt.Sprintf("n%d", s.Port) {
 			leader = s
 		}
 	}
-	return leader.restart(syscall.SIGKILL, 3*ackWait)
+	return leader.Restart(syscall.SIGKILL, 3*ackWait)
 }
 
 func databaseFaults() []fault {
 	restart := func(sig syscall.Signal, away time.Duration) func(context.Context, *world) error {
-		return func(_ context.Context, w *world) error { return w.db.restart(sig, away) }
+		return func(_ context.Context, w *world) error { return w.db.Restart(sig, away) }
 	}
 	own := setup{database: mariadb, ownDB: true}
 	return append([]fault{
@@ -187,7 +188,7 @@ const longAckWait = 3 * ackWait
 func patientFaults() []fault {
 	list := []fault{
 		{name: "database away 5 ack waits", setup: setup{database: mariadb, ownDB: true}, inject: func(_ context.Context, w *world) error {
-			return w.db.restart(syscall.SIGKILL, 5*longAckWait)
+			return w.db.Restart(syscall.SIGKILL, 5*longAckWait)
 		}},
 		{name: "database read-only", setup: setup{database: mariadb, ownDB: true, grants: true}, inject: readOnly},
 		{name: "table locked", setup: setup{database: mariadb}, short: true, inject: lockTable},
@@ -208,9 +209,9 @@ func noRedelivery(_ *world, v *verdict) {
 }
 
 func killBoth(ctx context.Context, w *world) error {
-	both := []*server{w.nats[0], w.db}
+	both := []*servers.Server{w.nats[0], w.db}
 	for _, s := range both {
-		if err := s.kill(); err != nil {
+		if err := s.Kill(); err != nil {
 			return err
 		}
 	}
@@ -219,7 +220,7 @@ func killBoth(ctx context.Context, w *world) error {
 		slices.Reverse(both)
 	}
 	for _, s := range both {
-		if err := s.start(); err != nil {
+		if err := s.Start(); err != nil {
 			return err
 		}
 		w.pause(ctx, 0, 2*time.Second)
@@ -228,11 +229,11 @@ func killBoth(ctx context.Context, w *world) error {
 }
 
 func readOnly(ctx context.Context, w *world) error {
-	if err := w.db.query("SET GLOBAL read_only = 1"); err != nil {
+	if err := w.db.Exec("SET GLOBAL read_only = 1"); err != nil {
 		return err
 	}
 	w.pause(ctx, 2*longAckWait, 2*longAckWait)
-	return w.db.query("SET GLOBAL read_only = 0")
+	return w.db.Exec("SET GLOBAL read_only = 0")
 }
 
 // lockTable holds a lock on the table for longer than a lock is waited for.

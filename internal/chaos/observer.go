@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"ttp-worker/internal/servers"
 )
 
 // observer is a subscriber of the stream TTP: it reads every message in order
@@ -104,7 +106,7 @@ func (o *observer) where() string {
 
 // drain reads to the end.
 func (o *observer) drain(ctx context.Context) error {
-	return eventually(time.Minute, func() error {
+	return servers.Eventually(time.Minute, func() error {
 		for {
 			if err := o.read(ctx); errors.Is(err, errNothingNew) {
 				return nil

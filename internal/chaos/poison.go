@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"ttp-worker/ttp"
+
+	"ttp-worker/internal/servers"
 )
 
 // poison is a kind of message that cannot be processed, or not whole.
@@ -114,7 +116,7 @@ func unknownIdentity(g *generator, a actor) event {
 // with the poison there.
 func poisonEverywhere(ctx context.Context, w *world) error {
 	k := w.workers[0]
-	if err := k.term(stopWithin); err != nil {
+	if err := k.Term(stopWithin); err != nil {
 		return err
 	}
 	if err := w.refusePoison(ctx); err != nil {
@@ -186,7 +188,7 @@ func loadFaults() (list []fault) {
 // 16 MiB in a statement.
 func hugeBatch(ctx context.Context, w *world) error {
 	k := w.workers[0]
-	if err := k.term(stopWithin); err != nil {
+	if err := k.Term(stopWithin); err != nil {
 		return err
 	}
 	for size := 0; size < 20<<20; {
@@ -246,7 +248,7 @@ func strangers(ctx context.Context, w *world) error {
 
 // announcedWithin waits until all of the events were announced.
 func (w *world) announcedWithin(within time.Duration, events []event) error {
-	return eventually(within, func() error {
+	return servers.Eventually(within, func() error {
 		for i, e := range events {
 			if !w.seen.announced(e.facts[0].SourceID) {
 				return fmt.Errorf("event %d of %d was not announced", i+1, len(events))
@@ -269,7 +271,7 @@ func stopFaults() []fault {
 func churn(ctx context.Context, w *world) error {
 	for range 8 {
 		k := w.workers[w.h.between(0, len(w.workers)-1)]
-		if err := k.term(stopWithin); err != nil {
+		if err := k.Term(stopWithin); err != nil {
 			return err
 		}
 		if err := w.rerun(k, ""); err != nil {
@@ -283,7 +285,7 @@ func churn(ctx context.Context, w *world) error {
 func stopWhileHanging(ctx context.Context, w *world) error {
 	w.dbProxy.hold()
 	w.pause(ctx, time.Second, time.Second)
-	if err := w.workers[0].term(stopWithin); err != nil {
+	if err := w.workers[0].Term(stopWithin); err != nil {
 		return err
 	}
 	w.dbProxy.heal()
@@ -296,12 +298,12 @@ func stopTwice(ctx context.Context, w *world) error {
 	w.pause(ctx, time.Second, time.Second)
 	k := w.workers[0]
 	for range 2 {
-		if err := k.signal(syscall.SIGTERM); err != nil {
+		if err := k.Signal(syscall.SIGTERM); err != nil {
 			return err
 		}
 		w.pause(ctx, 200*time.Millisecond, 200*time.Millisecond)
 	}
-	if code, err := k.wait(time.Second); err != nil || code != 1 {
+	if code, err := k.Wait(time.Second); err != nil || code != 1 {
 		return fmt.Errorf("after the second signal: exit code %d, %v", code, err)
 	}
 	w.dbProxy.heal()

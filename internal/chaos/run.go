@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"ttp-worker/internal/servers"
 )
 
 // fault is something that goes wrong, and what is expected of it.
@@ -109,10 +111,10 @@ func (w *world) disturb(ctx context.Context, f fault) error {
 // dumpStacks ends the workers so that their logs say what they were doing.
 func (w *world) dumpStacks() {
 	for _, k := range w.workers {
-		_ = k.signal(syscall.SIGQUIT) // one that has ended has nothing to say
+		_ = k.Signal(syscall.SIGQUIT) // one that has ended has nothing to say
 	}
 	for _, k := range w.workers {
-		_, _ = k.wait(time.Second) // whoever hangs is killed later
+		_, _ = k.Wait(time.Second) // whoever hangs is killed later
 	}
 }
 
@@ -144,7 +146,7 @@ func (w *world) probe(ctx context.Context, within time.Duration) error {
 
 // quiet waits until nothing is under way any more.
 func (w *world) quiet(ctx context.Context) error {
-	return eventually(quietWithin, func() error {
+	return servers.Eventually(quietWithin, func() error {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		info, err := w.consumer(attempt)
@@ -217,7 +219,7 @@ func factsOf(sent []event) (facts []fact) {
 // stopWorkers ends those that still run, as an operator does.
 func (w *world) stopWorkers(v *verdict) {
 	for _, k := range w.workers {
-		if err := k.term(stopWithin); err != nil {
+		if err := k.Term(stopWithin); err != nil {
 			v.complain("%v", err)
 		}
 	}
@@ -225,7 +227,7 @@ func (w *world) stopWorkers(v *verdict) {
 
 // lookAtBus counts redeliveries and returns the data of the dead letters.
 func (w *world) lookAtBus(ctx context.Context, v *verdict) (letters []string, err error) {
-	err = eventually(startWithin, func() error {
+	err = servers.Eventually(startWithin, func() error {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		info, err := w.consumer(attempt)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ttp-worker/internal/failpoint"
+	"ttp-worker/internal/servers"
 )
 
 // stateFaults take away what the worker relies on being there.
@@ -55,13 +56,13 @@ func emptyNATS(ctx context.Context, w *world) error {
 	if err := errors.Join(w.some(ctx, 50, (*generator).next), w.settled(ctx)); err != nil {
 		return err
 	}
-	if err := w.nats[0].kill(); err != nil {
+	if err := w.nats[0].Kill(); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(w.nats[0].dir, "store")); err != nil {
+	if err := os.RemoveAll(filepath.Join(w.nats[0].Dir, "store")); err != nil {
 		return err
 	}
-	if err := w.nats[0].start(); err != nil {
+	if err := w.nats[0].Start(); err != nil {
 		return err
 	}
 	if err := w.probe(ctx, probeWithin); err != nil {
@@ -129,5 +130,5 @@ func mountDisk(dir string, mib int) error {
 
 // unmount is tried for as long as somebody still looks at the disk.
 func unmount(dir string) error {
-	return eventually(5*time.Second, func() error { return syscall.Unmount(dir, 0) })
+	return servers.Eventually(5*time.Second, func() error { return syscall.Unmount(dir, 0) })
 }

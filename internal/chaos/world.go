@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ttp-worker/internal/failpoint"
+	"ttp-worker/internal/servers"
 )
 
 // setup says what a fault needs around it.
@@ -42,8 +43,8 @@ type world struct {
 	h   *harness
 	dir string
 
-	nats      []*server
-	db        *server // nil with SQLite
+	nats      []*servers.Server
+	db        *servers.Server // nil with SQLite
 	dbName    string
 	natsProxy *proxy
 	dbProxy   *proxy // nil with SQLite
@@ -59,7 +60,7 @@ type world struct {
 
 // worker is one ttp-worker process at a time.
 type worker struct {
-	*process
+	*servers.Process
 	http string
 	args []string
 	log  string
@@ -94,12 +95,12 @@ func (w *world) startNATS(ctx context.Context) error {
 		if w.embedded {
 			break // the worker brings it
 		}
-		if err := s.start(); err != nil {
+		if err := s.Start(); err != nil {
 			return err
 		}
 	}
 	w.nats = members
-	if w.natsProxy, err = newProxy(members[0].addr()); err != nil {
+	if w.natsProxy, err = newProxy(members[0].Addr()); err != nil {
 		return err
 	}
 	w.nc, err = nats.Connect(w.natsURL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
@@ -118,26 +119,26 @@ func (w *world) startNATS(ctx context.Context) error {
 }
 
 // members describes n servers that, if there is more than one, are a cluster.
-func (w *world) members(n int) (list []*server, err error) {
-	var ports, routes []int
+func (w *world) members(n int) (list []*servers.Server, err error) {
+	var clients, routes []int
 	for range 2 * n {
-		p, err := w.h.ports.next()
+		p, err := w.h.ports.Next()
 		if err != nil {
 			return nil, err
 		}
-		if len(ports) < n {
-			ports = append(ports, p)
+		if len(clients) < n {
+			clients = append(clients, p)
 		} else {
 			routes = append(routes, p)
 		}
 	}
-	for i, p := range ports {
+	for i, p := range clients {
 		cluster := ""
 		if n > 1 {
 			cluster = fmt.Sprintf("cluster { name: c, listen: 127.0.0.1:%d, routes: [nats://127.0.0.1:%d, nats://127.0.0.1:%d, nats://127.0.0.1:%d] }\n",
 				routes[i], routes[0], routes[1], routes[2])
 		}
-		s, err := newNATS(w.h.bin.nats, filepath.Join(w.dir, fmt.Sprintf("nats%d", i)), p, cluster)
+		s, err := servers.NewNATS(w.h.bin.nats, filepath.Join(w.dir, fmt.Sprintf("nats%d", i)), p, "2m", cluster)
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +153,7 @@ func (w *world) natsURL() (urls string) {
 		if urls != "" {
 			urls += ","
 		}
-		urls += "nats://" + s.addr()
+		urls += "nats://" + s.Addr()
 	}
 	return urls
 }
@@ -164,7 +165,7 @@ func (w *world) makeStreams(ctx context.Context) error {
 		"TTP":       {"ttp.tagged", "ttp.rule.>"}, "TTP_DLQ": {"ttp.dlq.>"},
 	} {
 		cfg := jetstream.StreamConfig{Name: name, Subjects: subjects, Replicas: 3, Duplicates: 2 * time.Minute}
-		err := eventually(startWithin, func() error {
+		err := servers.Eventually(startWithin, func() error {
 			attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
 			_, err := w.js.CreateOrUpdateStream(attempt, cfg)
@@ -193,12 +194,12 @@ func (w *world) startDatabase(ctx context.Context) (err error) {
 	} else if err = w.startMariaDB(); err != nil {
 		return err
 	}
-	migrate, err := spawn("migrate", filepath.Join(w.dir, "migrate.log"), nil, w.h.bin.worker, "migrate", "--db", w.dsn(false))
+	migrate, err := servers.Spawn(filepath.Join(w.dir, "migrate.log"), nil, w.h.bin.worker, "migrate", "--db", w.dsn(false))
 	if err != nil {
 		return err
 	}
-	if code, err := migrate.wait(startWithin); err != nil || code != 0 {
-		return errors.Join(err, fmt.Errorf("migrate: exit code %d, see %s", code, migrate.log))
+	if code, err := migrate.Wait(startWithin); err != nil || code != 0 {
+		return errors.Join(err, fmt.Errorf("migrate: exit code %d, see %s", code, migrate.Log))
 	}
 	return w.store.addActors(ctx, w.gen.actors)
 }
@@ -208,30 +209,30 @@ func (w *world) sqliteFile() string { return filepath.Join(w.dir, "state", "ttp.
 func (w *world) startMariaDB() (err error) {
 	w.db = w.h.db
 	if w.ownDB {
-		port, err := w.h.ports.next()
+		port, err := w.h.ports.Next()
 		if err != nil {
 			return err
 		}
 		if w.db, err = newMariaDB(filepath.Join(w.dir, "mariadb"), port, w.grants); err != nil {
 			return err
 		}
-		if err := w.db.start(); err != nil {
+		if err := w.db.Start(); err != nil {
 			return err
 		}
 		// Killed before its first clean end, it does not come back: its files
 		// were never complete.
-		if err := w.db.restart(syscall.SIGTERM, 0); err != nil {
+		if err := w.db.Restart(syscall.SIGTERM, 0); err != nil {
 			return err
 		}
 	}
 	w.dbName = "chaos_" + filepath.Base(w.dir)
-	if err := w.db.query("CREATE DATABASE `" + w.dbName + "`"); err != nil {
+	if err := w.db.Exec("CREATE DATABASE `" + w.dbName + "`"); err != nil {
 		return err
 	}
-	if w.dbProxy, err = newProxy(w.db.addr()); err != nil {
+	if w.dbProxy, err = newProxy(w.db.Addr()); err != nil {
 		return err
 	}
-	db, err := w.db.open("root", w.dbName)
+	db, err := w.db.Open("root", w.dbName)
 	w.store = &store{db}
 	return err
 }
@@ -241,7 +242,7 @@ func (w *world) dsn(proxied bool) string {
 	if w.db == nil {
 		return "sqlite://" + w.sqliteFile()
 	}
-	user, host := "root", w.db.addr()
+	user, host := "root", w.db.Addr()
 	if w.grants && proxied {
 		user = "ttp"
 	}
@@ -264,7 +265,7 @@ func (w *world) startWorkers() error {
 
 // addWorker starts one more worker, with a fail-point if that is not "".
 func (w *world) addWorker(point string) error {
-	port, err := w.h.ports.next()
+	port, err := w.h.ports.Next()
 	if err != nil {
 		return err
 	}
@@ -274,7 +275,7 @@ func (w *world) addWorker(point string) error {
 	}, ruleFlags(w.h.rules)...)
 	switch {
 	case w.embedded:
-		k.args = append(k.args, "--embedded", filepath.Dir(w.sqliteFile()), "--nats", w.nats[0].addr())
+		k.args = append(k.args, "--embedded", filepath.Dir(w.sqliteFile()), "--nats", w.nats[0].Addr())
 	case w.cluster:
 		k.args = append(k.args, "--nats", w.natsURL(), "--db", w.dsn(true))
 	default:
@@ -291,7 +292,7 @@ func (w *world) rerun(k *worker, point string) (err error) {
 	if point != "" {
 		env = []string{failpoint.Variable + "=" + point}
 	}
-	k.process, err = spawn("ttp-worker", k.log, env, w.h.bin.worker, k.args...)
+	k.Process, err = servers.Spawn(k.log, env, w.h.bin.worker, k.args...)
 	return err
 }
 
@@ -299,13 +300,13 @@ func (w *world) rerun(k *worker, point string) (err error) {
 func (w *world) close() error {
 	var errs []error
 	for _, k := range w.workers {
-		if k.process != nil {
-			errs = append(errs, k.kill())
+		if k.Process != nil {
+			errs = append(errs, k.Kill())
 		}
 	}
 	for _, s := range w.nats {
-		if s.process != nil {
-			errs = append(errs, s.kill())
+		if s.Process != nil {
+			errs = append(errs, s.Kill())
 		}
 	}
 	if w.nc != nil {
@@ -319,8 +320,8 @@ func (w *world) close() error {
 	if w.store != nil {
 		errs = append(errs, w.store.db.Close())
 	}
-	if w.ownDB && w.db != nil && w.db.process != nil {
-		errs = append(errs, w.db.kill())
+	if w.ownDB && w.db != nil && w.db.Process != nil {
+		errs = append(errs, w.db.Kill())
 	}
 	if w.disk > 0 {
 		errs = append(errs, unmount(filepath.Dir(w.sqliteFile())))

@@ -6,12 +6,12 @@ package servers
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -46,6 +46,28 @@ func Spawn(log string, env []string, binary string, args ...string) (*Process, e
 	}()
 	return p, nil
 }
+
+// RemoveAtEnd removes dir once this program has ended, however that ends: a
+// shell waits for the end of a pipe that only this program holds.
+func RemoveAtEnd(dir string) error {
+	const script = `cat >/dev/null; i=0; while [ -e "$1" ] && [ $i -lt 100 ]; do rm -rf -- "$1"; sleep 0.1; i=$((i+1)); done`
+	waits, held, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer waits.Close()
+	cmd := exec.Command("/bin/sh", "-c", script, "sh", dir)
+	cmd.Stdin = waits
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // not reached by an interrupt from the terminal
+	if err := cmd.Start(); err != nil {
+		return errors.Join(err, held.Close())
+	}
+	ends.Store(dir, held)
+	return cmd.Process.Release()
+}
+
+// ends keeps the ends of pipes by directory: the collector would close them.
+var ends sync.Map
 
 // Signal sends s; a process that has ended already is no error.
 func (p *Process) Signal(s os.Signal) error {
@@ -158,14 +180,4 @@ func Eventually(within time.Duration, check func() error) error {
 		}
 		<-time.After(20 * time.Millisecond)
 	}
-}
-
-// FreePort returns a port of 127.0.0.1 that nobody listens on.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -3,12 +3,14 @@ package servers
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -19,13 +21,14 @@ import (
 type Server struct {
 	*Process
 	Port int
+	Dir  string
 	Args []string
 
 	binary string
-	dir    string
 	ready  func() error // nil once it answers
 }
 
+// startWithin is how long a server may take to start or to end.
 const startWithin = 30 * time.Second
 
 // Addr is where the server listens, host:port.
@@ -34,7 +37,7 @@ func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
 // Start runs the server and returns when it answers. Its output goes to a file
 // beside its directory.
 func (s *Server) Start() (err error) {
-	if s.Process, err = Spawn(s.dir+".log", nil, s.binary, s.Args...); err != nil {
+	if s.Process, err = Spawn(s.Dir+".log", nil, s.binary, s.Args...); err != nil {
 		return err
 	}
 	return Eventually(startWithin, func() error {
@@ -43,6 +46,18 @@ func (s *Server) Start() (err error) {
 		}
 		return s.ready()
 	})
+}
+
+// Restart ends the server by sig, waits for the time away and starts it again.
+func (s *Server) Restart(sig syscall.Signal, away time.Duration) error {
+	if err := s.Signal(sig); err != nil {
+		return err
+	}
+	if _, err := s.Wait(startWithin); err != nil {
+		return errors.Join(err, s.Kill())
+	}
+	<-time.After(away)
+	return s.Start()
 }
 
 // Build makes a program, out, of a package of this module or of one that it
@@ -73,7 +88,7 @@ func NewNATS(binary, dir string, port int, sync, more string) (*Server, error) {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	s := &Server{binary: binary, dir: dir, Port: port, Args: []string{"-c", conf}}
+	s := &Server{binary: binary, Dir: dir, Port: port, Args: []string{"-c", conf}}
 	s.ready = func() error {
 		conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
 		if err != nil {
@@ -87,6 +102,33 @@ func NewNATS(binary, dir string, port int, sync, more string) (*Server, error) {
 // NewMariaDB describes a MariaDB server without accounts: anybody on this host
 // may do everything. options are added to its command line.
 func NewMariaDB(dir string, port int, options ...string) (*Server, error) {
+	return newMariaDB(dir, port, append(options, "--skip-grant-tables"))
+}
+
+// NewMariaDBWithAccounts describes a MariaDB server that checks accounts and
+// rights. Root may do everything without a password; statements, one a line,
+// are run at each start and make the others.
+func NewMariaDBWithAccounts(dir string, port int, statements []string, options ...string) (*Server, error) {
+	s, err := newMariaDB(dir, port, append(options, "--init-file="+dir+".sql"))
+	if err != nil {
+		return nil, err
+	}
+	root := []string{"CREATE USER IF NOT EXISTS root@127.0.0.1;", "GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;"}
+	if err := os.WriteFile(dir+".sql", []byte(strings.Join(append(root, statements...), "\n")+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	installer, err := find("mariadb-install-db")
+	if err != nil {
+		return nil, err
+	}
+	args := append([]string{"--no-defaults", "--datadir=" + dir, "--auth-root-authentication-method=normal", "--skip-test-db"}, asRoot()...)
+	if out, err := exec.Command(installer, args...).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make the tables of the accounts: %w: %.300s", err, out)
+	}
+	return s, nil
+}
+
+func newMariaDB(dir string, port int, options []string) (*Server, error) {
 	binary, err := find("mariadbd", "mysqld")
 	if err != nil {
 		return nil, err
@@ -94,36 +136,47 @@ func NewMariaDB(dir string, port int, options ...string) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{binary: binary, dir: dir, Port: port}
+	s := &Server{binary: binary, Dir: dir, Port: port}
 	s.Args = append([]string{
 		"--no-defaults", "--datadir=" + dir, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
-		fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1", "--skip-networking=0", "--skip-grant-tables",
+		fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1", "--skip-networking=0",
 		"--character-set-server=utf8mb4", "--skip-name-resolve",
-	}, options...)
-	if os.Geteuid() == 0 {
-		s.Args = append(s.Args, "--user=root")
-	}
-	s.ready = func() error {
-		db, err := s.Open("")
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		return db.Ping()
-	}
+	}, append(options, asRoot()...)...)
+	s.ready = func() error { return s.Exec("SELECT 1") }
 	return s, nil
 }
 
-// Open connects to a database of a MariaDB server; "" is none.
-func (s *Server) Open(database string) (*sql.DB, error) {
+// asRoot is what the programs of MariaDB want to hear from root.
+func asRoot() []string {
+	if os.Geteuid() == 0 {
+		return []string{"--user=root"}
+	}
+	return nil
+}
+
+// Open connects to a database of a MariaDB server as user; "" is none.
+func (s *Server) Open(user, database string) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", s.Addr(), "root", database
-	cfg.InterpolateParams, cfg.Logger = true, &mysql.NopLogger{}
+	cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", s.Addr(), user, database
+	cfg.MultiStatements, cfg.InterpolateParams, cfg.Logger = true, true, &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
 	}
 	return sql.OpenDB(connector), nil
+}
+
+// Exec runs one statement as root, outside any database.
+func (s *Server) Exec(statement string, args ...any) error {
+	db, err := s.Open("root", "")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err = db.ExecContext(ctx, statement, args...)
+	return err
 }
 
 // find looks for a program also where Debian keeps those of administrators.

@@ -6,20 +6,18 @@ import (
 	"database/sql"
 	_ "embed" // decnet.sql
 	"fmt"
-	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"ttp-worker/internal/servers"
 )
 
 // MySQL returns the address of an empty database that is dropped when the test
@@ -177,86 +175,38 @@ var server = sync.OnceValues(func() (*url.URL, error) {
 	if dsn := os.Getenv("TTP_TEST_MYSQL_DSN"); dsn != "" {
 		return url.Parse(dsn)
 	}
-	binary, err := find("mariadbd", "mysqld")
+	s, err := launch(servers.NewMariaDB, "--innodb-flush-log-at-trx-commit=2")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w, or name a server with TTP_TEST_MYSQL_DSN=mysql://user:pass@host:port/", err)
 	}
+	return Root(s), nil
+})
+
+var ports servers.Ports
+
+// launch starts a server in a directory of its own. Both end with this process,
+// however that ends.
+func launch(describe func(dir string, port int, options ...string) (*servers.Server, error), options ...string) (*servers.Server, error) {
+	// Not t.TempDir: its path may be too long for the server's socket.
 	dir, err := os.MkdirTemp("", "ttp-testdb-")
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	if err := servers.RemoveAtEnd(dir); err != nil {
+		return nil, err
+	}
+	port, err := ports.Next()
 	if err != nil {
 		return nil, err
 	}
-	return start(binary, dir, port)
-})
-
-func find(names ...string) (string, error) {
-	for _, name := range names {
-		for _, path := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name} {
-			if found, err := exec.LookPath(path); err == nil {
-				return found, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("no MariaDB or MySQL server for the tests: run apt-get install mariadb-server, " +
-		"or name one with TTP_TEST_MYSQL_DSN=mysql://user:pass@host:port/")
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-// start runs a server on an empty directory, without accounts. It ends with
-// this process, however that ends.
-func start(binary, dir string, port int) (*url.URL, error) {
-	if _, err := launch(binary, dir, port, "--skip-grant-tables"); err != nil {
-		return nil, err
-	}
-	u := &url.URL{Scheme: "mysql", User: url.User("root"), Host: fmt.Sprintf("127.0.0.1:%d", port)}
-	return u, answering(u, filepath.Join(dir, "server.log"))
-}
-
-// launch runs a server on a directory; more are options of its own.
-func launch(binary, dir string, port int, more ...string) (*exec.Cmd, error) {
-	args := append([]string{
-		"--no-defaults", "--datadir=" + dir, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"), "--tmpdir=" + dir,
-		fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1", "--skip-networking=0",
-		"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--character-set-server=utf8mb4",
-	}, more...)
-	if os.Geteuid() == 0 {
-		args = append(args, "--user=root")
-	}
-	log, err := os.Create(filepath.Join(dir, "server.log"))
+	s, err := describe(filepath.Join(dir, "data"), port, append(options, "--tmpdir="+dir, "--innodb-buffer-pool-size=64M")...)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	cmd := exec.Command(binary, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd, cmd.Start()
+	return s, s.Start()
 }
 
-// answering waits until the server answers.
-func answering(u *url.URL, logFile string) error {
-	deadline := time.Now().Add(30 * time.Second)
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for range ticker.C {
-		err := exec1(u, "SELECT 1")
-		if err == nil {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the test server does not answer, see %s: %w", logFile, err)
-		}
-	}
-	return nil
+// Root is the address of root on a server, without a database.
+func Root(s *servers.Server) *url.URL {
+	return &url.URL{Scheme: "mysql", User: url.User("root"), Host: s.Addr()}
 }

@@ -3,6 +3,7 @@ package servers
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("TTP_TEST_DIR"); dir != "" {
 		fmt.Println(RemoveAtEnd(dir))
-		select {}
+		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
 	}
 	os.Exit(m.Run())
 }
@@ -32,6 +33,9 @@ func TestRemoveAtEnd_ofAProgramThatIsKilled(t *testing.T) {
 	program.Env = append(os.Environ(), "TTP_TEST_DIR="+dir)
 	out, err := program.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := program.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := program.Start(); err != nil {

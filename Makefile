@@ -46,7 +46,7 @@ test: deps lint ## what CI runs: linters, then all tests under the race detector
 
 .PHONY: quick
 quick: deps ## all tests without linters and race detector, unchanged ones from the cache
-	scripts/tidy.sh go test -timeout 5m ./...
+	go test -timeout 5m ./...
 
 .PHONY: deps
 deps: ## install what the tests need and this machine lacks

@@ -50,6 +50,7 @@ type Bus struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 
+	away     *outage                 // the server
 	drought  *outage                 // of messages, whichever source notices
 	vanished *outage                 // of streams that are ours to make
 	storage  atomic.Pointer[Storage] // nil unless they are
@@ -66,7 +67,8 @@ func Connect(o Options, log *zap.Logger) (*Bus, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	nc, err := o.Connection.dial(log)
+	away := newOutage(log, "NATS not reachable", "NATS reachable")
+	nc, err := o.Connection.dial(log, away)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", withoutURL(err))
 	}
@@ -79,7 +81,7 @@ func Connect(o Options, log *zap.Logger) (*Bus, error) {
 		return nil, fmt.Errorf("connect to JetStream: %w", err)
 	}
 	return &Bus{
-		o: o, log: log, nc: nc, js: js,
+		o: o, log: log, nc: nc, js: js, away: away,
 		drought:  newOutage(log, "no messages to be had", "messages to be had again"),
 		vanished: newOutage(log, "streams that vanished cannot be made anew", "streams that vanished are there again"),
 	}, nil
@@ -126,6 +128,45 @@ func withoutURL(err error) error {
 
 // Connected reports whether the server can be reached now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// patience is how long messages may be refused before it is trouble: a server
+// that takes over from another one needs a moment.
+const patience = 3 * time.Second
+
+// Trouble says what keeps messages away and what the operator can do about it;
+// "" means nothing does.
+func (b *Bus) Trouble() string {
+	if err := b.reachable(); err != nil {
+		return explained(err)
+	}
+	if err, lasting := b.drought.cause(); err != nil && lasting >= patience {
+		return "no messages to be had: " + explained(err)
+	}
+	return ""
+}
+
+// reachable is nil while there is a connection.
+func (b *Bus) reachable() error {
+	if b.nc.IsConnected() {
+		return nil
+	}
+	return fmt.Errorf("not connected: %w", b.whyAway())
+}
+
+// whyAway is why there is no connection.
+func (b *Bus) whyAway() error {
+	last, _ := b.away.cause()
+	return cmp.Or(last, b.nc.LastError(), nats.ErrNoServers)
+}
+
+// explained is an error in one line, with what can be done.
+func explained(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if hint := Explain(err); hint != "" {
+		text += " (" + hint + ")"
+	}
+	return text
+}
 
 // Reconnect ends the connection and makes a new one, with the credentials that
 // are in their files by then. Messages in hand are not lost: those whose

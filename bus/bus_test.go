@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -235,11 +236,15 @@ func TestConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer b.Close()
-		if err := b.Publish(t.Context(), command(1)); err == nil || ttp.IsPermanent(err) {
+		if err := b.Publish(t.Context(), command(1)); err == nil || ttp.IsPermanent(err) || errors.Is(err, nats.ErrHeadersNotSupported) {
 			t.Errorf("publishing without a server: %v, want a transient error", err)
 		}
+		eventually(t, "said why", func() bool { return strings.Contains(b.Trouble(), "connection refused") })
 		s.Up()
 		eventually(t, "connected", b.Connected)
+		if trouble := b.Trouble(); trouble != "" {
+			t.Errorf("connected, and yet %s", trouble)
+		}
 		for _, line := range []string{"NATS not reachable", "NATS reachable", "connected to NATS"} {
 			eventually(t, line, func() bool { return logged.FilterMessage(line).Len() == 1 })
 		}
@@ -252,11 +257,13 @@ func TestConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Stop()
-		b, err := bus.Connect(bus.Options{Connection: bus.Connection{InProcess: s}}, nil)
+		log, logged := observer.New(zap.InfoLevel)
+		b, err := bus.Connect(bus.Options{Connection: bus.Connection{InProcess: s}}, zap.New(log))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer b.Close()
+		eventually(t, "logged where", func() bool { return logged.FilterField(zap.String("server", "in this process")).Len() == 1 })
 		if err := b.Provision(t.Context(), bus.Storage{}); err != nil {
 			t.Fatal(err)
 		}

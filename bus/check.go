@@ -46,7 +46,7 @@ func (b *Bus) Reach(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("connect: %w", errors.Join(nats.ErrNoServers, b.nc.LastError()))
+			return b.reachable()
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"cmp"
+	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -39,9 +40,9 @@ type Connection struct {
 	TLSImmediate bool // the server speaks TLS from the first byte
 }
 
-// dial returns a connection that is there or is being tried.
-func (c *Connection) dial(log *zap.Logger) (*nats.Conn, error) {
-	opts := append(steady(c.Name), observed(log)...)
+// dial returns a connection that is there or is being tried. away says which.
+func (c *Connection) dial(log *zap.Logger, away *outage) (*nats.Conn, error) {
+	opts := append(steady(c.Name), c.observed(log, away)...)
 	conn := new(atomic.Pointer[nats.Conn])
 	identity, err := c.identity(conn)
 	if err != nil {
@@ -59,6 +60,15 @@ func (c *Connection) dial(log *zap.Logger) (*nats.Conn, error) {
 	nc, err := nats.Connect(servers, opts...)
 	conn.Store(nc)
 	return nc, err
+}
+
+// server is where nc is connected to. In process the library has an address
+// that nobody listens on.
+func (c *Connection) server(nc *nats.Conn) string {
+	if c.InProcess != nil {
+		return "in this process"
+	}
+	return nc.ConnectedUrlRedacted()
 }
 
 // steady are the options that let a connection outlive the server: the
@@ -81,16 +91,19 @@ func steady(name string) []nats.Option {
 
 // observed are the handlers that log what happens to the connection. They run
 // on the library's goroutines, any number of times a second.
-func observed(log *zap.Logger) []nats.Option {
-	away := newOutage(log, "NATS not reachable", "NATS reachable")
+func (c *Connection) observed(log *zap.Logger, away *outage) []nats.Option {
 	trouble := newOutage(log, "NATS client reports an error", "")
 	return []nats.Option{
 		nats.ConnectHandler(func(nc *nats.Conn) {
 			away.recovered()
-			log.Info("connected to NATS", zap.String("server", nc.ConnectedUrlRedacted()), zap.String("version", nc.ConnectedServerVersion()))
+			log.Info("connected to NATS", zap.String("server", c.server(nc)), zap.String("version", nc.ConnectedServerVersion()))
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { away.recovered() }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { away.failed(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if !errors.Is(err, nats.ErrNoServers) { // the next attempt says why
+				away.failed(err)
+			}
+		}),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if err == nil && nc.IsClosed() {
 				return // we closed it

@@ -22,6 +22,7 @@ type outage struct {
 	logged time.Time  // when the last line about a failure was written
 	told   bool       // this outage has such a line
 	count  int        // failures since then
+	last   error      // nil while it works
 }
 
 func newOutage(log *zap.Logger, down, back string) *outage {
@@ -35,11 +36,15 @@ func (o *outage) failed(err error) {
 	if o.since.IsZero() {
 		o.since = now
 	}
-	o.count++
+	o.count, o.last = o.count+1, err
 	if now.Sub(o.logged) < reminder {
 		return
 	}
-	o.log.Warn(o.down, zap.Error(err), zap.Int("failures", o.count))
+	fields := []zap.Field{zap.Error(err), zap.Int("failures", o.count)}
+	if hint := Explain(err); hint != "" {
+		fields = append(fields, zap.String("hint", hint))
+	}
+	o.log.Warn(o.down, fields...)
 	o.logged, o.told, o.count = now, true, 0
 }
 
@@ -49,5 +54,15 @@ func (o *outage) recovered() {
 	if o.told {
 		o.log.Info(o.back, zap.Duration("after", time.Since(o.since)))
 	}
-	o.since, o.told, o.count = time.Time{}, false, 0
+	o.since, o.told, o.count, o.last = time.Time{}, false, 0, nil
+}
+
+// cause returns why it does not work and for how long, nil while it does.
+func (o *outage) cause() (last error, lasting time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.last == nil {
+		return nil, 0
+	}
+	return o.last, time.Since(o.since)
 }

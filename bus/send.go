@@ -91,10 +91,19 @@ func publishOpts(id, stream string) []jetstream.PublishOpt {
 	return opts
 }
 
+// sendError says of m why it was not taken and what can be done about it.
 func (b *Bus) sendError(m *nats.Msg, err error) error {
+	if errors.Is(err, nats.ErrHeadersNotSupported) { // what the library says before the first connection
+		err = b.whyAway()
+	}
 	err = fmt.Errorf("publish %s: %w", b.bare(m.Subject), err)
-	if errors.Is(err, nats.ErrMaxPayload) {
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
 		return ttp.Permanent(err)
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return fmt.Errorf("%w (no stream takes it: make it with `ttp-worker provision`, or run with --provision)", err)
+	case errors.Is(err, jetstream.ErrAsyncPublishTimeout), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("%w (no stream answers: look at the NATS server, whether the account of --nats may publish it, and with `ttp-worker doctor`)", err)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,6 +129,7 @@ func (l *live) connect(o *runOptions, log *zap.Logger) (err error) {
 		if err != nil {
 			return err
 		}
+		log.Named("nats").Info("NATS server started", zap.String("listens", cmp.Or(l.server.URL(), "nowhere")))
 		options.Connection = bus.Connection{InProcess: l.server}
 	}
 	options.Consumer = o.consumerOptions()
@@ -155,6 +157,9 @@ func (l *live) prepare(ctx context.Context, o *runOptions, log *zap.Logger) erro
 		return err
 	}
 	err := l.insist(ctx, "nats", log, func(ctx context.Context) error {
+		if err := l.bus.Reach(ctx); err != nil {
+			return err
+		}
 		if o.provision {
 			if err := l.bus.Provision(ctx, o.storage()); err != nil {
 				return err
@@ -188,9 +193,11 @@ func (l *live) insist(ctx context.Context, part string, log *zap.Logger, step fu
 		}
 		_, hint := sink.Explain(err)
 		if part != "database" {
-			hint = "check that the NATS server runs with JetStream and that --nats is right"
+			hint = bus.Explain(err)
 		}
-		status.Trouble(part, part+": "+err.Error())
+		if l.bus.Connected() || part == "database" { // that the bus is not is said anyway, see notReady
+			status.Trouble(part, part+": "+err.Error()+" ("+hint+")")
+		}
 		if n%logEvery == 0 {
 			log.Warn("cannot start working yet, will be tried again", zap.String("part", part), zap.Error(err), zap.String("hint", hint))
 		}

@@ -89,6 +89,11 @@ func (o *publishOptions) run(ctx context.Context, stdin io.Reader, out io.Writer
 		return usageError{err}
 	}
 	defer b.Close()
+	if !o.follow {
+		if err := b.Reach(ctx); err != nil {
+			return hinted(err)
+		}
+	}
 	reader, err := logfile.NewReader(logfile.Options{
 		Files: o.from, Stdin: stdin, Format: o.format, Prefix: o.bus.prefix, Follow: o.follow, Complain: fileComplaints(o.log),
 	})

@@ -41,6 +41,21 @@ func provisioned(t *testing.T) (*natstest.Server, *bus.Bus) {
 	return server, b
 }
 
+func TestPublish_saysWhatIsMissing(t *testing.T) {
+	server := natstest.Start(t)
+	for name, c := range map[string]struct{ nats, want string }{
+		"no streams": {server.URL(), "ttp-worker provision"},
+		"no server":  {"nats://127.0.0.1:1", "connection refused (check that the NATS server runs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := execute(t, "publish", "--nats", c.nats, "--from", save(t, everySubject)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want an error with %s", err, c.want)
+			}
+		})
+	}
+}
+
 func TestPublish(t *testing.T) {
 	server, b := provisioned(t)
 	text := everySubject + cowrieLog(6) + `{"v":1,"topic":"something.else","payload":{}}` + "\n"

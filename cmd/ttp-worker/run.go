@@ -287,8 +287,8 @@ func (l *live) notReady() []string {
 	if !l.prepared.Load() {
 		causes = append(causes, "worker: starting")
 	}
-	if !l.bus.Connected() {
-		causes = append(causes, "nats: not connected")
+	if trouble := l.bus.Trouble(); trouble != "" {
+		causes = append(causes, "nats: "+trouble)
 	}
 	return causes
 }

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 )
 
 // Settled returns the sequence up to which the worker's consumer on a stream
@@ -41,6 +44,10 @@ type History struct {
 	since  time.Time
 	until  time.Time
 
+	// NoWorker says that no consumer of the stream is a worker's under another
+	// name, see [History.Begin].
+	NoWorker bool
+
 	cons  jetstream.Consumer
 	iter  jetstream.MessagesContext
 	last  uint64
@@ -55,8 +62,12 @@ func (b *Bus) NewHistory(stream string, since, until time.Time) *History {
 
 // Begin begins at a sequence, or with 0 at the first message. It returns the
 // sequence that is read last: what the stream has now, but not what the
-// worker's consumer, if the stream has it, has not settled. That is for the
-// live worker to tag and to announce.
+// worker's consumer has not settled. That is for the live worker to tag and to
+// announce.
+//
+// A stream without that consumer has no live worker, and all of it is history.
+// If there are other consumers that could be a worker's, that is an error
+// unless NoWorker is set: one of them may still be to announce what it holds.
 func (h *History) Begin(ctx context.Context, first uint64) (last uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*answerWithin)
 	defer cancel()
@@ -66,13 +77,8 @@ func (h *History) Begin(ctx context.Context, first uint64) (last uint64, err err
 	} else if err != nil {
 		return 0, fmt.Errorf("read stream %s: %w", h.stream, err)
 	}
-	h.last = stream.CachedInfo().State.LastSeq
-	settled, ok, err := h.bus.Settled(ctx, h.stream)
-	if err != nil {
+	if h.last, err = h.lastOf(ctx, stream); err != nil {
 		return 0, err
-	}
-	if ok {
-		h.last = min(h.last, settled)
 	}
 	cfg := jetstream.OrderedConsumerConfig{
 		FilterSubjects: h.bus.prefixed(telemetry()...), DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute,
@@ -87,6 +93,47 @@ func (h *History) Begin(ctx context.Context, first uint64) (last uint64, err err
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &h.since
 	}
 	return h.last, h.open(ctx, cfg)
+}
+
+// lastOf returns the last sequence of the stream that is history.
+func (h *History) lastOf(ctx context.Context, stream jetstream.Stream) (uint64, error) {
+	last, name := stream.CachedInfo().State.LastSeq, h.bus.o.Consumer.Name
+	settled, ok, err := h.bus.Settled(ctx, h.stream)
+	if err != nil {
+		return 0, err
+	}
+	if ok {
+		if settled < last {
+			h.bus.log.Info("what the live worker has not settled is left to it", zap.String("consumer", name), zap.Uint64("settled", settled), zap.Uint64("last", last))
+		}
+		return min(last, settled), nil
+	}
+	if h.NoWorker {
+		return last, nil
+	}
+	others, err := workersOf(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("list the consumers of stream %s: %w", h.stream, err)
+	}
+	if len(others) > 0 {
+		return 0, fmt.Errorf("read stream %s: it has no consumer %s, but %s: name the live worker's with --consumer, so that what it has still to announce is left to it, or say --no-live-worker",
+			h.stream, name, strings.Join(others, ", "))
+	}
+	h.bus.log.Warn("the stream has no live worker: all of it is history, and a worker that begins later will not announce what is stored now", zap.String("stream", h.stream))
+	return last, nil
+}
+
+// workersOf returns the names of the consumers that could be a worker's:
+// durable ones whose messages are acknowledged.
+func workersOf(ctx context.Context, stream jetstream.Stream) (names []string, err error) {
+	list := stream.ListConsumers(ctx)
+	for info := range list.Info() {
+		if info.Config.Durable != "" && info.Config.AckPolicy == jetstream.AckExplicitPolicy {
+			names = append(names, info.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, list.Err()
 }
 
 func (h *History) open(ctx context.Context, cfg jetstream.OrderedConsumerConfig) (err error) {

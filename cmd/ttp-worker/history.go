@@ -65,7 +65,9 @@ func (o *replayOptions) open(ctx context.Context, stdin io.Reader, log *zap.Logg
 		h.sources = append(h.sources, t)
 	}
 	if o.fromStream != "" {
-		h.sources = append(h.sources, replay.FromStream(&streamReader{h.bus.NewHistory(o.fromStream, o.window.Since, o.window.Until)}))
+		reader := h.bus.NewHistory(o.fromStream, o.window.Since, o.window.Until)
+		reader.NoWorker = o.noLiveWorker
+		h.sources = append(h.sources, replay.FromStream(&streamReader{reader}))
 	}
 	if len(o.from) > 0 {
 		reader, err := logfile.NewReader(logfile.Options{

@@ -43,8 +43,8 @@ type replayOptions struct {
 	db, unknownAttacker, logLevel string
 	rate                          string
 
-	dryRun, resume, migrate bool
-	batchSize               int
+	dryRun, resume, migrate, noLiveWorker bool
+	batchSize                             int
 
 	window    replay.Window
 	perSecond float64
@@ -82,6 +82,7 @@ func (o *replayOptions) flags(s *settings) {
 	s.texts(&o.from, "from", nil, "files, - for standard input (repeatable; further arguments are files, too)")
 	s.text(&o.format, "format", "", "format of the files: "+strings.Join(logfile.Formats, ", ")+"; empty means that it is recognised", formatName)
 	s.text(&o.fromStream, "from-stream", "", "stream whose history is replayed", nil)
+	s.flag(&o.noLiveWorker, "no-live-worker", false, "no consumer of the stream is a live worker's, whatever its name: replay all that the stream has")
 	s.text(&o.sinceDays, "since-days", "", "leave out what is older than so many days", wholeDays)
 	s.text(&o.since, "since", "", "leave out what is older: 2026-05-02 or 2026-05-02T06:22:48Z", pointInTime)
 	s.text(&o.until, "until", "", "leave out what is as old or younger", pointInTime)

@@ -264,8 +264,9 @@ func TestReplay_streamLeavesTheLiveConsumerWhatItHasNotSettled(t *testing.T) {
 	if out := replayed(t, 0, append(args, "--since", "2199-01-01")...); !strings.Contains(out, "source=stream rows=0 ") {
 		t.Error(out)
 	}
-	// Where nobody works, nothing is left to anybody.
-	if out := replayed(t, 0, append(args, "--consumer", "nobody")...); !strings.Contains(out, "source=stream rows=8 events=8 ") {
+	// Another name may be a slip; the worker's announcements would be lost.
+	replayed(t, exitFailed, append(args, "--consumer", "nobody")...)
+	if out := replayed(t, 0, append(args, "--consumer", "nobody", "--no-live-worker")...); !strings.Contains(out, "source=stream rows=8 events=8 ") {
 		t.Error(out)
 	}
 	settled, ok, err := b.Settled(t.Context(), "TELEMETRY")
@@ -274,6 +275,22 @@ func TestReplay_streamLeavesTheLiveConsumerWhatItHasNotSettled(t *testing.T) {
 	}
 	if _, code := program(t, "replay", "--from-stream", "NONE", "--nats", server.URL(), "--db", dsn); code != exitFailed {
 		t.Errorf("a stream that does not exist: exit %d", code)
+	}
+}
+
+func TestReplay_streamWithoutALiveWorkerIsHistory(t *testing.T) {
+	server := natstest.Start(t)
+	b := connected(t, server)
+	if err := b.Provision(t.Context(), bus.Storage{}); err != nil {
+		t.Fatal(err)
+	}
+	data := []byte(`{"v":1,"payload":{"attacker_ip":"198.51.100.7","command_text":"cat /etc/shadow","ts":"2026-05-02T06:22:48"}}`)
+	if err := b.Publish(t.Context(), bus.Message{Subject: "attacker.command", Data: data}); err != nil {
+		t.Fatal(err)
+	}
+	out := replayed(t, 0, "--from-stream", "TELEMETRY", "--nats", server.URL(), "--db", testdb.SQLite(t), "--unknown-attacker", "create")
+	if !strings.Contains(out, "source=stream rows=1 events=1 ") {
+		t.Error(out)
 	}
 }
 

@@ -23,8 +23,13 @@ const (
 type cowrie struct {
 	open map[sessionKey]*list.Element
 	list *list.List // of *session, in the order they were begun
-	held int        // bytes, the sum of session.size
-	now  time.Time  // the newest time of the log
+	held int        // bytes, the sum of session.held
+
+	// again says that events are read a second time. All sessions from the
+	// first on were open together then, so none has to make room; those that
+	// were begun earlier seem to begin anew and come on top.
+	again bool
+	now   time.Time // the newest time of the log
 }
 
 type sessionKey struct{ sensor, id string }
@@ -67,11 +72,14 @@ func (c *cowrie) take(o ttp.Object, at Mark, queue *[]Record) (bool, error) {
 		element = c.begin(key, at, when)
 	}
 	s := element.Value.(*session)
-	before := s.size
+	before := s.held()
 	s.note(o, when)
 	read(s, o)
-	c.held += s.size - before
-	c.relieve(s, queue)
+	if len(s.commands)+len(s.logins) >= maxEntries || s.size >= maxSize {
+		s.spill(queue)
+	}
+	c.held += s.held() - before
+	c.relieve(queue)
 	if event == "session.closed" {
 		c.end(element, queue)
 	}
@@ -95,18 +103,16 @@ func (c *cowrie) advance(when time.Time, queue *[]Record) {
 
 func (c *cowrie) begin(key sessionKey, at Mark, when time.Time) *list.Element {
 	key = sessionKey{strings.Clone(key.sensor), strings.Clone(key.id)} // not the line they are in
-	e := c.list.PushBack(&session{key: key, begun: at, first: when})
+	s := &session{key: key, begun: at, first: when}
+	e := c.list.PushBack(s)
 	c.open[key] = e
+	c.held += s.held()
 	return e
 }
 
-// relieve keeps within the bounds after s has grown.
-func (c *cowrie) relieve(s *session, queue *[]Record) {
-	if len(s.commands)+len(s.logins) >= maxEntries || s.size >= maxSize {
-		c.held -= s.size
-		s.spill(queue)
-	}
-	for c.list.Len() > 1 && (c.list.Len() > maxOpen || c.held > maxHeld) {
+// relieve keeps within the bounds.
+func (c *cowrie) relieve(queue *[]Record) {
+	for !c.again && c.list.Len() > 1 && (c.list.Len() > maxOpen || c.held > maxHeld) {
 		c.end(c.list.Front(), queue)
 	}
 }
@@ -115,7 +121,7 @@ func (c *cowrie) relieve(s *session, queue *[]Record) {
 func (c *cowrie) end(e *list.Element, queue *[]Record) {
 	s := c.list.Remove(e).(*session)
 	delete(c.open, s.key)
-	c.held -= s.size
+	c.held -= s.held()
 	*queue = append(*queue, s.record())
 }
 

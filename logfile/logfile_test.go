@@ -262,10 +262,11 @@ func TestResume_anywhere(t *testing.T) {
 	dir := t.TempDir()
 	text := twoDays(30)
 	half := strings.LastIndexByte(text[:len(text)/2], '\n') + 1
-	o := Options{Files: []string{write(t, filepath.Join(dir, "1"), text[:half]), write(t, filepath.Join(dir, "2"), text[half:])}}
+	event := `{"topic":"attacker.command","payload":{"command_text":"in a list"}}`
+	list := "[" + event + ", 7, " + event + "]\n" + "{\n \"topic\": \"attacker.command\",\n \"payload\": {}\n}\n"
+	o := Options{Files: []string{write(t, filepath.Join(dir, "1"), text[:half]+list), write(t, filepath.Join(dir, "2"), list+text[half:])}}
 	whole := reading(t, o)
 	want := read(t, whole)
-	places := 0
 	for k := 0; k <= len(want); k++ {
 		first := reading(t, o)
 		var got []string
@@ -278,9 +279,11 @@ func TestResume_anywhere(t *testing.T) {
 		}
 		place, ok := first.Place()
 		if !ok {
+			if k > 0 {
+				t.Errorf("no place after %d records", k)
+			}
 			continue
 		}
-		places++
 		second := reading(t, o)
 		if err := second.Resume(place); err != nil {
 			t.Fatal(err)
@@ -296,8 +299,39 @@ func TestResume_anywhere(t *testing.T) {
 			t.Errorf("stopped after %d records: %d rows, want %d", k, n, whole.Rows)
 		}
 	}
-	if places < len(want)/2 {
-		t.Errorf("only %d places in %d records", places, len(want))
+}
+
+// Sessions that were begun earlier than the oldest open one seem to begin anew
+// where reading goes on. They must not crowd it out.
+func TestResume_withAsManySessionsAsAreKept(t *testing.T) {
+	t.Parallel()
+	const earlier = 100
+	var b strings.Builder
+	for i := range earlier {
+		b.WriteString(cowrieLine("session.connect", fmt.Sprintf("E%d", i), 0, ""))
+	}
+	b.WriteString(cowrieLine("command.input", "F", 1, `,"input":"kept"`))
+	for i := range earlier {
+		b.WriteString(cowrieLine("command.input", fmt.Sprintf("E%d", i), 2, `,"input":"id"`))
+	}
+	for i := range maxOpen - 1 {
+		b.WriteString(cowrieLine("session.connect", fmt.Sprintf("S%d", i), 3, ""))
+	}
+	o := Options{Files: []string{file(t, b.String())}}
+	first := reading(t, o)
+	for range earlier {
+		if _, err := first.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	place, ok := first.Place()
+	second := reading(t, o)
+	if err := second.Resume(place); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	want, got := read(t, first), read(t, second)
+	if !strings.Contains(want[0], "kept") || got[0] != want[0] {
+		t.Errorf("first behind the place is %s, want %s", got[0], want[0])
 	}
 }
 
@@ -419,6 +453,46 @@ func TestCowrie_memoryIsBounded(t *testing.T) {
 	}
 	if len(c.open) != maxOpen || c.list.Len() != maxOpen || len(queue) != 100 {
 		t.Errorf("%d sessions open, %d handed out", len(c.open), len(queue))
+	}
+}
+
+// Whatever it is that a session holds much of, all sessions together hold what
+// fits into memory.
+func TestCowrie_whatIsHeldIsBounded(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 4096)
+	for name, c := range map[string]struct {
+		event, more string
+		sessions    int
+	}{
+		"commands":  {"command.input", `"input":"` + long + `%d"`, 500},
+		"downloads": {"session.file_download", `"url":"` + long + `%d"`, 500},
+		"forwards":  {"direct-tcpip.request", `"dst_ip":"` + long + `%d"`, 500},
+		"passwords": {"login.failed", `"username":"u%[1]d","password":"` + long + `%[1]d"`, 500},
+		"versions":  {"client.version", `"version":"` + long + `%d"`, 10_000},
+		"names":     {"session.connect", `"session":"` + long + `%d"`, 10_000},
+	} {
+		assembly := newCowrie()
+		var queue []Record
+		early := 0
+		for i := range 10_000 {
+			text := cowrieLine(c.event, fmt.Sprintf("S%d", i%c.sessions), 0, ","+fmt.Sprintf(c.more, i))
+			o, err := ttp.ParseObject(strings.TrimSpace(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := assembly.take(o, Mark{}, &queue); err != nil {
+				t.Fatal(err)
+			}
+			if assembly.held > maxHeld {
+				t.Fatalf("%s: %d bytes are held", name, assembly.held)
+			}
+			early += len(queue)
+			queue = queue[:0]
+		}
+		if early == 0 {
+			t.Errorf("%s: nothing was handed out early", name)
+		}
 	}
 }
 

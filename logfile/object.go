@@ -69,7 +69,7 @@ func (r *Reader) list(text string) {
 
 // object reads one object and queues what is made of it.
 func (r *Reader) object(text string) {
-	if !r.repeating() {
+	if !r.counted() {
 		r.Rows++
 	}
 	o, err := ttp.ParseObject(text)
@@ -85,7 +85,7 @@ func (r *Reader) object(text string) {
 	took, err := r.translate(o, text)
 	if err != nil {
 		r.complain(err)
-	} else if !took && len(r.queue) == before && !r.repeating() {
+	} else if !took && len(r.queue) == before && !r.counted() {
 		r.Ignored++
 	}
 }
@@ -101,7 +101,8 @@ func (r *Reader) translate(o ttp.Object, text string) (took bool, err error) {
 	case "envelope":
 		return false, r.envelope(o, text)
 	case "cowrie":
-		return r.cowrie.take(o, r.from, &r.queue)
+		r.cowrie.again = r.repeating()
+		return r.cowrie.take(o, r.begun.At, &r.queue)
 	case "opencanary":
 		return false, readOpenCanary(o, &r.queue)
 	case "canarytokens":

@@ -45,10 +45,11 @@ type Reader struct {
 	cowrie *cowrie
 	spread spread // an object that is spread over lines
 
-	from    Mark // where the line in hand begins
-	again   Mark // up to here, lines are read a second time and yield nothing
-	inAgain bool // the open file is the one that again is in
-	leaving bool // the open file has been rotated away
+	begun   Place // before the line in hand, or the object that it ends
+	again   Mark  // up to here, lines are read a second time and yield nothing
+	taken   int   // records of the line behind it that were handed out before
+	inAgain bool  // the open file is the one that again is in
+	leaving bool  // the open file has been rotated away
 }
 
 // Mark is a place in a file.
@@ -60,10 +61,12 @@ type Mark struct {
 }
 
 // Place is where a reader stands. Sessions that are still open were begun at
-// From; they are put together again from there.
+// From; they are put together again from there. Of the records that the line at
+// At leads to, the first ones have been handed out.
 type Place struct {
-	From Mark `json:"from"`
-	At   Mark `json:"at"`
+	From  Mark `json:"from"`
+	At    Mark `json:"at"`
+	Taken int  `json:"taken,omitempty"`
 }
 
 // NewReader returns a reader that begins at the beginning. Files that do not
@@ -103,7 +106,7 @@ func (r *Reader) Resume(p Place) error {
 	} else if err := r.skipTo(p); err != nil {
 		return err
 	}
-	r.again = p.At
+	r.again, r.taken = p.At, p.Taken
 	if err := r.openNext(); err != nil {
 		return err
 	}
@@ -128,25 +131,34 @@ func (r *Reader) skipTo(p Place) error {
 	return nil
 }
 
-// Place returns where the reader stands. ok is false while records of the line
-// that was read last are still to come.
+// Place returns where the reader stands. ok is false before the first record
+// and, after Resume, before the first that is new.
 func (r *Reader) Place() (p Place, ok bool) {
-	first, isOpen := r.cowrie.oldest()
 	switch {
-	case r.next < len(r.queue) || r.spread.open() || r.repeating():
+	case r.repeating() || r.taken > 0:
 		return Place{}, false
-	case r.in != nil:
-		p.At = r.mark()
-	case r.last.Name == "" || isOpen: // not begun, or between two files
-		return Place{}, false
+	case r.next < len(r.queue):
+		p = r.begun
+		p.Taken = r.next
+	case r.spread.open():
+		p = r.begun
 	default:
-		p.At = r.last
+		p = r.here()
+	}
+	return p, p.At.Name != ""
+}
+
+// here is the place in front of what is read next.
+func (r *Reader) here() (p Place) {
+	p.At = r.last
+	if r.in != nil {
+		p.At = r.mark()
 	}
 	p.From = p.At
-	if isOpen {
+	if first, isOpen := r.cowrie.oldest(); isOpen {
 		p.From = first
 	}
-	return p, true
+	return p
 }
 
 func (r *Reader) mark() Mark {
@@ -205,11 +217,13 @@ func (r *Reader) step() error {
 		if err := r.openNext(); err != nil {
 			return err
 		}
-		if r.in == nil {
-			return r.finish()
-		}
 	}
-	r.from = r.mark()
+	if !r.spread.open() {
+		r.begun = r.here()
+	}
+	if r.in == nil {
+		return r.finish()
+	}
 	line, err := r.in.next(r.o.Follow && !r.leaving && len(r.files) == 0)
 	switch {
 	case errors.Is(err, io.EOF):
@@ -224,16 +238,28 @@ func (r *Reader) step() error {
 	default:
 		r.take(line)
 	}
-	if r.repeating() {
-		r.queue = r.queue[:0]
-	}
+	r.passOver()
 	return nil
 }
 
-// repeating reports whether the line in hand had been read before.
-func (r *Reader) repeating() bool {
-	return r.again.Name != "" && (!r.inAgain || r.from.Offset < r.again.Offset)
+// passOver drops the records that had been handed out before.
+func (r *Reader) passOver() {
+	switch {
+	case r.repeating():
+		r.queue = r.queue[:0]
+	case r.taken > 0 && len(r.queue) > 0:
+		r.next, r.taken = min(r.taken, len(r.queue)), 0
+	}
 }
+
+// repeating reports whether the line in hand had been read before, and all that
+// it led to handed out.
+func (r *Reader) repeating() bool {
+	return r.again.Name != "" && (!r.inAgain || r.begun.At.Offset < r.again.Offset)
+}
+
+// counted reports whether what the line in hand holds has been counted before.
+func (r *Reader) counted() bool { return r.taken > 0 || r.repeating() }
 
 // fileEnded goes on to the next file. A file that is followed is left once it
 // has been rotated away and what was written until then has been read.
@@ -291,11 +317,12 @@ func (r *Reader) finish() error {
 	if len(r.queue) == 0 {
 		return io.EOF
 	}
+	r.passOver()
 	return nil
 }
 
 func (r *Reader) complain(err error) {
-	if r.repeating() {
+	if r.counted() {
 		return
 	}
 	r.Malformed++

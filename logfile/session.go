@@ -26,6 +26,19 @@ type session struct {
 	guessed map[string]map[string]bool // passwords by user name
 	guesses int                        // all of these
 	size    int                        // bytes of commands and logins
+	more    int                        // bytes of what else there is any number of
+}
+
+// sessionBytes is about what a session takes that holds nothing yet.
+const sessionBytes = 1 << 10
+
+// held is about how many bytes the session takes.
+func (s *session) held() int {
+	n := sessionBytes + s.size + s.more
+	for _, text := range [...]string{s.key.sensor, s.key.id, s.address, s.service, s.version, s.hassh, string(s.ended), string(s.seconds)} {
+		n += len(text)
+	}
+	return n
 }
 
 const (
@@ -120,7 +133,11 @@ func (s *session) guess(user, password string) {
 	}
 	s.guessed[user][password] = true
 	s.guesses++
+	s.more += guessBytes + len(user) + len(password)
 }
+
+// guessBytes is about what the two maps take for a login that was tried.
+const guessBytes = 128
 
 // keep adds an entry, with its time as it was written.
 func (s *session) keep(list []ttp.Value, entry members, o ttp.Object) []ttp.Value {
@@ -149,7 +166,7 @@ func (s *session) file(o ttp.Object, names ...string) {
 	for _, name := range append(names, "shasum") {
 		entry.text(name, clone(o.Text(name)))
 	}
-	s.downloads = append(s.downloads, entry.json())
+	s.downloads = s.list(s.downloads, entry)
 }
 
 // forward takes a connection that the honeypot was asked to make.
@@ -161,7 +178,13 @@ func (s *session) forward(o ttp.Object) {
 	entry := members{}
 	entry.text("dst_ip", clone(o.Text("dst_ip")))
 	entry.value("dst_port", ttp.Value(clone(string(get(o, "dst_port")))))
-	s.forwards = append(s.forwards, entry.json())
+	s.forwards = s.list(s.forwards, entry)
+}
+
+func (s *session) list(list []ttp.Value, entry members) []ttp.Value {
+	value := entry.json()
+	s.more += len(value)
+	return append(list, value)
 }
 
 // head returns the members that every record of the session has.

@@ -20,8 +20,9 @@ type batch struct {
 	counts   Counts            // what is known before it is stored
 	messages []*intake.Message // read and not tagged yet
 	untagged int               // events in them
+	waiting  int               // bytes of them
 	found    []found
-	bytes    int
+	bytes    int // of the messages that the findings are in
 	begun    time.Time
 
 	place       string // where to go on behind it; "" if that is no place to stop
@@ -74,7 +75,7 @@ func (p *producer) next(ctx context.Context) (*batch, error) {
 		if ended = err; err == nil {
 			ended = p.pace(ctx, part)
 		}
-		if b.untagged >= min(tagEvery, p.BatchSize) {
+		if b.untagged >= min(tagEvery, p.BatchSize) || b.waiting >= maxBytes {
 			if err := p.tag(ctx, b); err != nil {
 				return nil, err
 			}
@@ -119,6 +120,23 @@ func (b *batch) add(part Part) {
 	b.counts.Malformed += part.Message.Malformed
 	b.messages = append(b.messages, part.Message)
 	b.untagged += len(part.Message.Events)
+	b.waiting += sizeOf(part.Message)
+}
+
+// sizeOf is how many bytes a message takes about, all of which it keeps as
+// long as one of its events is kept.
+func sizeOf(m *intake.Message) (n int) {
+	const event = 512
+	for i, e := range m.Events {
+		n += event
+		if i > 0 && m.Events[0].Kind == ttp.Session {
+			continue // it is in the first one's payload
+		}
+		for _, member := range e.Payload {
+			n += len(member.Value)
+		}
+	}
+	return n
 }
 
 // giveWay waits while the live worker lags.
@@ -158,11 +176,16 @@ func (p *producer) tag(ctx context.Context, b *batch) error {
 		return err
 	}
 	for _, m := range b.messages {
+		before := len(b.found)
 		for _, e := range m.Events {
 			p.tagOne(ctx, b, e)
 		}
+		if len(b.found) > before {
+			b.bytes += sizeOf(m)
+		}
 	}
-	b.messages, b.untagged = b.messages[:0], 0
+	clear(b.messages)
+	b.messages, b.untagged, b.waiting = b.messages[:0], 0, 0
 	return nil
 }
 
@@ -184,11 +207,6 @@ func (p *producer) tagOne(ctx context.Context, b *batch, e *intake.Event) {
 		}
 		b.counts.Tags++
 		b.found = append(b.found, found{e, f})
-	}
-	if len(findings) > 0 { // the payload is kept with the event
-		for _, m := range e.Payload {
-			b.bytes += len(m.Value)
-		}
 	}
 }
 

@@ -151,7 +151,7 @@ var ErrStopped = errors.New("stopped before the end")
 const (
 	defaultBatch = 500
 	maxEvents    = 5_000                  // of a batch without many tags
-	maxBytes     = 4 << 20                // of the payloads of a batch
+	maxBytes     = 4 << 20                // of the messages of a batch
 	maxAge       = 500 * time.Millisecond // of a batch before it is stored
 	overfull     = 8                      // times these without a place to stop at
 	writeTimeout = time.Minute            // of one attempt

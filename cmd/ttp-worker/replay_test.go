@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -37,8 +38,11 @@ func program(t *testing.T, args ...string) (out string, code int) {
 // spawn starts the program as a process of its own.
 func spawn(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "TTP_TEST_PROCESS=1")
+	exe, err := product()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
@@ -236,33 +240,27 @@ func silence(t *testing.T, server *natstest.Server) {
 	})
 }
 
+// A replay that is killed again and again, at any time, comes to the same rows
+// and counts as one that is left alone, and nothing of it is on the bus.
 func TestReplay_killedAtAnyTime(t *testing.T) {
-	const kills = 5
-	name := save(t, cowrieLog(800))
+	name := save(t, cowrieLog(3000))
 	for database, fresh := range databases {
 		t.Run(database, func(t *testing.T) {
 			server := natstest.Start(t)
 			silence(t, server)
 			whole, killed := fresh(t), fresh(t)
+			args := func(dsn string) []string {
+				return []string{"replay", "--from", name, "--db", dsn, "--nats", server.URL(), "--batch-size", "50", "--resume"}
+			}
 			start := time.Now()
-			out, code := program(t, "replay", "--from", name, "--db", whole, "--nats", server.URL())
-			if code != 0 {
-				t.Fatalf("exit %d: %s", code, out)
+			if err := spawn(t, args(whole)...).Wait(); err != nil {
+				t.Fatal(err)
 			}
-			took := time.Since(start)
-			args := []string{"replay", "--from", name, "--db", killed, "--nats", server.URL(), "--batch-size", "50", "--resume"}
-			for range kills {
-				cmd := spawn(t, args...)
-				timer := time.NewTimer(took/20 + rand.N(took/2))
-				<-timer.C
-				if err := cmd.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
-				_ = cmd.Wait() // it was killed
-			}
-			resumed, code := program(t, args...)
-			if code != 0 {
-				t.Fatalf("exit %d: %s", code, resumed)
+			killManyTimes(t, time.Since(start), killed, args(killed))
+			out, code := program(t, args(whole)...) // tells the counts of what was done
+			resumed, resumedCode := program(t, args(killed)...)
+			if code != 0 || resumedCode != 0 {
+				t.Fatalf("exit %d and %d:\n%s\n%s", code, resumedCode, out, resumed)
 			}
 			if diff := cmp.Diff(tags(t, whole), tags(t, killed)); diff != "" {
 				t.Errorf("rows differ (-whole +killed):\n%s", diff)
@@ -272,6 +270,42 @@ func TestReplay_killedAtAnyTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+// killManyTimes starts a replay that would take so long, and kills it, twenty
+// times.
+func killManyTimes(t *testing.T, took time.Duration, dsn string, args []string) {
+	t.Helper()
+	const kills = 20
+	seed := rand.Uint64()
+	t.Logf("seed %d, killed within %v", seed, took/8)
+	random := rand.New(rand.NewPCG(seed, 0))
+	stages := make(map[int]bool) // how many rows there were
+	for range kills {
+		cmd := spawn(t, args...)
+		<-time.NewTimer(time.Duration(random.Int64N(int64(took / 8)))).C
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		if hasTable(t, dsn, "ttp_tag") {
+			stages[len(query(t, dsn, "SELECT uuid FROM ttp_tag"))] = true
+		}
+	}
+	if len(stages) < 3 {
+		t.Errorf("it was not killed in the middle of its work: %v rows", slices.Collect(maps.Keys(stages)))
+	}
+}
+
+func hasTable(t *testing.T, dsn, table string) bool {
+	t.Helper()
+	if path, ok := strings.CutPrefix(dsn, "sqlite://"); ok {
+		if _, err := os.Stat(path); err != nil {
+			return false
+		}
+		return len(query(t, dsn, "SELECT name FROM sqlite_master WHERE name = '"+table+"'")) == 1
+	}
+	return len(query(t, dsn, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = '"+table+"'")) == 1
 }
 
 // summary returns the last line without the time.
@@ -285,11 +319,7 @@ func TestReplay_secondAtOnceIsRefused(t *testing.T) {
 	name, dsn := save(t, cowrieLog(300)), testdb.SQLite(t)
 	spawn(t, "replay", "--from", name, "--db", dsn, "--rate", "20")
 	until(t, "the first replay works", func() bool {
-		if _, err := os.Stat(strings.TrimPrefix(dsn, "sqlite://")); err != nil {
-			return false
-		}
-		return len(query(t, dsn, "SELECT name FROM sqlite_master WHERE name = 'ttp_replay'")) == 1 &&
-			len(query(t, dsn, "SELECT id FROM ttp_replay WHERE owner <> ''")) == 1
+		return hasTable(t, dsn, "ttp_replay") && len(query(t, dsn, "SELECT id FROM ttp_replay WHERE owner <> ''")) == 1
 	})
 	if out, code := program(t, "replay", "--from", name, "--db", dsn); code != exitFailed || strings.Contains(out, "rows=1") {
 		t.Errorf("exit %d: %s", code, out)
@@ -303,8 +333,7 @@ func TestReplay_interrupted(t *testing.T) {
 	name, dsn := save(t, cowrieLog(300)), testdb.SQLite(t)
 	cmd := spawn(t, "replay", "--from", name, "--db", dsn, "--rate", "500", "--batch-size", "10")
 	until(t, "some of it is stored", func() bool {
-		_, err := os.Stat(strings.TrimPrefix(dsn, "sqlite://"))
-		return err == nil && len(query(t, dsn, "SELECT name FROM sqlite_master WHERE name = 'ttp_replay'")) == 1 && len(query(t, dsn, "SELECT 1 FROM ttp_tag LIMIT 1")) == 1
+		return hasTable(t, dsn, "ttp_replay") && len(query(t, dsn, "SELECT 1 FROM ttp_tag LIMIT 1")) == 1
 	})
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

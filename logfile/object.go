@@ -122,6 +122,13 @@ func (r *Reader) envelope(o ttp.Object, text string) error {
 	if err != nil {
 		return err
 	}
+	if payload := get(o, "payload"); len(text) > 2*len(payload)+muchAround {
+		env.Payload, _ = ttp.Value(strings.Clone(string(payload))).Object() // it is one
+	}
 	r.queue = append(r.queue, Record{Subject: topic, Envelope: env, text: text})
 	return nil
 }
+
+// muchAround is how many bytes around a payload are too many for an event to
+// keep them with it.
+const muchAround = 4 << 10

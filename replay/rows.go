@@ -56,13 +56,22 @@ func (t *Table) readCommands(ctx context.Context) error {
 			lastSeen: timeOf(row.Text("last_seen")),
 		}
 		var ok bool
-		if l.entries, ok = ttp.Quote(blobs[uuids[i]]).List(); !ok {
+		if l.entries, ok = listIn(blobs[uuids[i]]); !ok {
 			l.row = row
 		}
 		t.lists = append(t.lists, l)
 	}
 	t.rows = t.rows[n:]
 	return nil
+}
+
+// listIn returns the elements of the list that text is.
+func listIn(text string) ([]ttp.Value, bool) {
+	o, err := ttp.ParseObject(`{"list":` + strings.ToValidUTF8(text, "\ufffd") + `}`)
+	if err != nil || len(o) != 1 {
+		return nil, false
+	}
+	return o.List("list")
 }
 
 var errBlob = errors.New("the stored commands are not a JSON list")
@@ -76,7 +85,11 @@ func (t *Table) nextChunk() {
 		return
 	}
 	n := min(len(l.entries), partEntries)
-	part := tablePart{Part: Part{Message: intake.DecodeStored(l.of, l.entries[:n], l.first)}}
+	entries := slices.Clone(l.entries[:n])
+	for i := range entries { // an event that is kept must not keep the whole list
+		entries[i] = ttp.Value(strings.Clone(string(entries[i])))
+	}
+	part := tablePart{Part: Part{Message: intake.DecodeStored(l.of, entries, l.first)}}
 	part.Message.Events = slices.DeleteFunc(part.Message.Events, func(e *intake.Event) bool {
 		if e.At.IsZero() {
 			return !t.window.Has(l.lastSeen)

@@ -59,6 +59,10 @@ func (t *Table) readCommands(ctx context.Context) error {
 		if l.entries, ok = listIn(blobs[uuids[i]]); !ok {
 			l.row = row
 		}
+		if l.of.UUID == t.resumed.Within {
+			l.first = min(t.resumed.Entries, len(l.entries))
+			l.entries = l.entries[l.first:]
+		}
 		t.lists = append(t.lists, l)
 	}
 	t.rows = t.rows[n:]
@@ -100,8 +104,9 @@ func (t *Table) nextChunk() {
 		part.Rows = 1
 	}
 	l.entries, l.first = l.entries[n:], l.first+n
+	part.key, part.entries = l.of.UUID, l.first
 	if len(l.entries) == 0 {
-		part.key = l.of.UUID
+		part.entries = 0
 		t.lists = t.lists[1:]
 	}
 	t.queue = append(t.queue, part)
@@ -146,7 +151,7 @@ func readLogs(_ context.Context, t *Table, rows []ttp.Object) error {
 		}
 		subject, p, ok := fromLog(row, fields)
 		if !ok {
-			t.queue = append(t.queue, tablePart{Part{Rows: 1, Ignored: 1}, row.Text("id")})
+			t.queue = append(t.queue, tablePart{Part{Rows: 1, Ignored: 1}, row.Text("id"), 0})
 			continue
 		}
 		p = with(p, "ts", stamp)

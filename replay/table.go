@@ -46,19 +46,21 @@ type Table struct {
 	// read queues the parts of a page of rows.
 	read func(ctx context.Context, t *Table, rows []ttp.Object) error
 
-	queue []tablePart
-	key   string       // where the part that was returned last ends
-	rows  []ttp.Object // attackers whose commands are still to be read
-	lists []storedList // their commands
-	place tablePlace
-	noted bool // that all of the page has been read
-	done  bool
+	queue   []tablePart
+	at      tablePlace   // behind the part that was returned last
+	resumed tablePlace   // where reading began
+	rows    []ttp.Object // attackers whose commands are still to be read
+	lists   []storedList // their commands
+	after   string       // the key that the next page begins behind
+	noted   bool         // that all of the page has been read
+	done    bool
 }
 
 // tablePart is a part that is to be returned.
 type tablePart struct {
 	Part
-	key string // that it ends the row of; "" within a row
+	key     string // of the row that it ends, or is within
+	entries int    // of the row's list that were read; 0 at the end of the row
 }
 
 // tablePlace is where a table was read to, and how far it is read: rows that
@@ -66,6 +68,10 @@ type tablePart struct {
 type tablePlace struct {
 	After string `json:"after"`
 	End   string `json:"end"`
+
+	// Of the row with the key Within, so many entries were read.
+	Within  string `json:"within,omitempty"`
+	Entries int    `json:"entries,omitempty"`
 }
 
 // DatabaseSources are the names that [FromDatabase] knows.
@@ -94,10 +100,11 @@ func (t *Table) Name() string { return t.name }
 
 // Resume implements [Source].
 func (t *Table) Resume(_ context.Context, place string) error {
-	if err := json.Unmarshal([]byte(place), &t.place); err != nil {
+	if err := json.Unmarshal([]byte(place), &t.resumed); err != nil {
 		return fmt.Errorf("resume: the place in %s cannot be read: %w", t.table, err)
 	}
-	t.done = t.place.After == t.place.End
+	t.at, t.after = t.resumed, t.resumed.After
+	t.done = t.after == t.at.End
 	return nil
 }
 
@@ -110,7 +117,7 @@ func (t *Table) Next(ctx context.Context) (part Part, err error) {
 		case len(t.rows) > 0:
 			err = t.readCommands(ctx)
 		case !t.noted:
-			t.queue, t.noted = append(t.queue, tablePart{key: t.place.After}), true
+			t.queue, t.noted = append(t.queue, tablePart{key: t.after}), true
 		case t.done:
 			return Part{}, io.EOF
 		default:
@@ -121,43 +128,47 @@ func (t *Table) Next(ctx context.Context) (part Part, err error) {
 		return Part{}, err
 	}
 	next := t.queue[0]
-	t.key, t.queue = next.key, t.queue[1:]
+	t.queue = t.queue[1:]
+	t.at.Within, t.at.Entries = next.key, next.entries
+	if next.entries == 0 {
+		t.at.Within, t.at.After = "", next.key
+	}
 	return next.Part, nil
 }
 
 // next reads a page.
 func (t *Table) next(ctx context.Context) (err error) {
-	if t.place.End == "" {
-		t.place.End, err = t.db.HistoryEnd(ctx, t.table)
+	if t.at.End == "" {
+		t.at.End, err = t.db.HistoryEnd(ctx, t.table)
 		if t.MayLack && errors.Is(err, ttp.ErrNoHistory) {
 			err = nil
 		}
-		if t.done = t.place.End == ""; err != nil || t.done {
+		if t.done = t.at.End == ""; err != nil || t.done {
 			return err
 		}
 	}
-	rows, last, err := t.db.HistoryPage(ctx, t.table, t.place.After, t.place.End, t.page)
+	rows, last, err := t.db.HistoryPage(ctx, t.table, t.after, t.at.End, t.page)
 	if err != nil {
 		return err
 	}
-	t.place.After = last
-	t.done = last == t.place.End
+	t.after = last
+	t.done = last == t.at.End
 	t.noted = false
 	return t.read(ctx, t, rows)
 }
 
 // Place implements [Source].
 func (t *Table) Place() string {
-	if t.key == "" {
+	if t.at.After == "" && t.at.Within == "" {
 		return ""
 	}
-	text, _ := json.Marshal(tablePlace{After: t.key, End: t.place.End}) // of strings
+	text, _ := json.Marshal(t.at) // of strings and a number
 	return string(text)
 }
 
 // malformed queues what could not be read.
 func (t *Table) malformed(row ttp.Object, err error) {
-	t.queue = append(t.queue, tablePart{Part{Rows: 1, Malformed: 1}, row.Text(t.column)})
+	t.queue = append(t.queue, tablePart{Part{Rows: 1, Malformed: 1}, row.Text(t.column), 0})
 	if t.Complain != nil {
 		t.Complain(t.table, row.Text(t.column), err)
 	}
@@ -170,20 +181,20 @@ func (t *Table) message(row ttp.Object, subject string, at time.Time, payload tt
 		t.malformed(row, err)
 		return
 	}
-	t.queue = append(t.queue, tablePart{Part{Message: m, Rows: 1}, row.Text(t.column)})
+	t.queue = append(t.queue, tablePart{Part{Message: m, Rows: 1}, row.Text(t.column), 0})
 }
 
 // Progress implements [Source]: keys as numbers, the first digits of a uuid
 // being as good as random.
 func (t *Table) Progress() (done, total int64) {
-	if t.place.End == "" {
+	if t.at.End == "" {
 		return 0, 0
 	}
 	if t.column == "uuid" {
-		return uuidRank(t.place.After), uuidRank(t.place.End)
+		return uuidRank(t.at.After), uuidRank(t.at.End)
 	}
-	done, _ = strconv.ParseInt(t.place.After, 10, 64)
-	total, _ = strconv.ParseInt(t.place.End, 10, 64)
+	done, _ = strconv.ParseInt(t.at.After, 10, 64)
+	total, _ = strconv.ParseInt(t.at.End, 10, 64)
 	return done, total
 }
 

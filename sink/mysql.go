@@ -127,6 +127,11 @@ func (m mysqlDialect) widenIndexes(ctx context.Context, tx *sql.Tx) error {
 	if _, ours := tags["id"]; !ours || tags["attacker_uuid"].octets > widest || tags["identity_uuid"].octets > widest {
 		return nil
 	}
+	var done int // by a process that was killed before it could note it: DDL is not rolled back
+	err = tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = 'ttp_tag' AND index_name = 'ix_ttp_tag_technique_created'").Scan(&done)
+	if err != nil || done > 0 {
+		return err
+	}
 	_, err = tx.ExecContext(ctx, mysqlWideIndexes)
 	return err
 }

@@ -243,7 +243,7 @@ func silence(t *testing.T, server *natstest.Server) {
 // A replay that is killed again and again, at any time, comes to the same rows
 // and counts as one that is left alone, and nothing of it is on the bus.
 func TestReplay_killedAtAnyTime(t *testing.T) {
-	name := save(t, cowrieLog(3000))
+	name := save(t, cowrieLog(1500))
 	for database, fresh := range databases {
 		t.Run(database, func(t *testing.T) {
 			server := natstest.Start(t)
@@ -252,11 +252,9 @@ func TestReplay_killedAtAnyTime(t *testing.T) {
 			args := func(dsn string) []string {
 				return []string{"replay", "--from", name, "--db", dsn, "--nats", server.URL(), "--batch-size", "50", "--resume"}
 			}
-			start := time.Now()
-			if err := spawn(t, args(whole)...).Wait(); err != nil {
-				t.Fatal(err)
-			}
-			killManyTimes(t, time.Since(start), killed, args(killed))
+			took := timed(t, args(whole))
+			idle := timed(t, args(whole)) // it has nothing left to do
+			killManyTimes(t, idle, took-idle, killed, args(killed))
 			out, code := program(t, args(whole)...) // tells the counts of what was done
 			resumed, resumedCode := program(t, args(killed)...)
 			if code != 0 || resumedCode != 0 {
@@ -272,18 +270,27 @@ func TestReplay_killedAtAnyTime(t *testing.T) {
 	}
 }
 
-// killManyTimes starts a replay that would take so long, and kills it, twenty
-// times.
-func killManyTimes(t *testing.T, took time.Duration, dsn string, args []string) {
+func timed(t *testing.T, args []string) time.Duration {
+	t.Helper()
+	start := time.Now()
+	if err := spawn(t, args...).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(start)
+}
+
+// killManyTimes starts a replay, which takes so long to begin and so long to do
+// its work, and kills it, twenty times: on average after a twentieth of the work.
+func killManyTimes(t *testing.T, idle, work time.Duration, dsn string, args []string) {
 	t.Helper()
 	const kills = 20
-	seed := rand.Uint64()
-	t.Logf("seed %d, killed within %v", seed, took/8)
+	seed, within := rand.Uint64(), idle+work/kills*2
+	t.Logf("seed %d, killed within %v; %v of work", seed, within, work)
 	random := rand.New(rand.NewPCG(seed, 0))
 	stages := make(map[int]bool) // how many rows there were
 	for range kills {
 		cmd := spawn(t, args...)
-		<-time.NewTimer(time.Duration(random.Int64N(int64(took / 8)))).C
+		<-time.NewTimer(time.Duration(random.Int64N(int64(within)))).C
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}

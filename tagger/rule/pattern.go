@@ -26,7 +26,7 @@ type pattern struct {
 	table        func() *table // made when it is first asked for, as most never are
 	linear       func() *regexp.Regexp
 	backtracking *regexp2.Regexp // nil if the other two are set
-	groups       [][]string      // see required
+	groups       []group         // see required
 }
 
 // What a byte costs that is not searched by a known step of a table, in bytes

@@ -253,7 +253,10 @@ func (c *compiler) listSlots() {
 		case slot.perRecord:
 			c.sensors[slot.name] = true
 			c.sensorSlots = append(c.sensorSlots, i)
-			if scanned {
+			switch {
+			case scanned && slot.named != unnamed:
+				c.namedSlots[slot.named] = append(c.namedSlots[slot.named], i)
+			case scanned:
 				c.commandSlots = append(c.commandSlots, i)
 			}
 		case scanned && slot.part == noPart:

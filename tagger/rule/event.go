@@ -27,6 +27,7 @@ type field struct {
 	part      part     // of a command's text
 	perRecord bool     // differs between the records of one event
 	constant  bool     // has the same value in every simple command
+	named     naming   // of a simple command
 	uses      []string // the payload members that it is read from; nil means all
 	shows     string   // the payload member that is its evidence, "" for none
 }
@@ -86,7 +87,10 @@ func commandField(name string) (field, bool) {
 	if read == nil {
 		return field{}, false
 	}
-	f := field{part: partOf(name), perRecord: true, constant: name == "type", uses: append([]string{name}, lineMembers...)}
+	f := field{
+		part: partOf(name), perRecord: true, constant: name == "type", named: namings[name],
+		uses: append([]string{name}, lineMembers...),
+	}
 	p := pathOf(name)
 	f.read = func(ev *event, v *values) {
 		switch {

@@ -70,6 +70,10 @@ func appendFolded(dst []byte, s string) []byte {
 	return dst
 }
 
+// maxUnfolded is how many bytes a text can have for each byte that it has once it
+// is folded: three of the Kelvin sign are a k.
+const maxUnfolded = 3
+
 func fold(s string) string { return string(appendFolded(nil, s)) }
 
 func isASCII(s string) bool {

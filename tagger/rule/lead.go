@@ -107,6 +107,7 @@ func (c *compiler) automata() {
 				slot.exact = make(map[string]int32)
 			}
 			slot.exact[l.text] = int32(id)
+			slot.longest = max(slot.longest, maxUnfolded*len(l.text))
 			continue
 		case l.part != noPart:
 			in = c.textSlot

@@ -209,7 +209,7 @@ func rarest(groups []group) group {
 // rarity is that of the texts, and more if only one place in a text will do.
 func (g group) rarity() int {
 	if g.begins || g.ends {
-		return rarity(g.texts) + 1536
+		return rarity(g.texts) + 512
 	}
 	return rarity(g.texts)
 }

@@ -24,6 +24,8 @@ type matcher struct {
 	// as fields of simple commands is one more place to look.
 	eventSlots, lineSlots, commandSlots, sensorSlots []int32
 
+	namedSlots [parentName + 1][]int32 // slots of simple commands, by naming
+
 	sensors map[string]bool // those members
 
 	textSlot int32 // of kind command: the slot that is the text of the record, in which those of its parts are found
@@ -63,10 +65,11 @@ type node struct {
 // slot is a field that some atom is about.
 type slot struct {
 	field
-	name   string
-	strict bool
-	exact  map[string]int32 // the literals that are only looked for as a whole value
-	words  *automaton       // finds the others; nil if there are none
+	name    string
+	strict  bool
+	exact   map[string]int32 // the literals that are only looked for as a whole value
+	longest int              // bytes that a value can have that is one of them
+	words   *automaton       // finds the others; nil if there are none
 }
 
 // atom is a test that any number of rules share.

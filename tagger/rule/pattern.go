@@ -7,6 +7,7 @@ import (
 	"regexp/syntax"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dlclark/regexp2"
@@ -23,7 +24,9 @@ const maxPattern = 16 << 10
 // if the table grows too large; with look-around or backreferences, which
 // neither can do, by backtracking.
 type pattern struct {
-	table        func() *table // made when it is first asked for, as most never are
+	table        atomic.Pointer[table] // made when it is first asked for, as most never are
+	prog         *syntax.Prog
+	unicodeWords bool
 	linear       func() *regexp.Regexp
 	backtracking *regexp2.Regexp // nil if the other two are set
 	groups       []group         // see required
@@ -55,7 +58,7 @@ func compilePattern(source string, unicodeWords bool) (*pattern, error) {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
 	return &pattern{
-		table:  sync.OnceValue(func() *table { return newTable(prog, unicodeWords) }),
+		prog: prog, unicodeWords: unicodeWords,
 		linear: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(source) }),
 		groups: groups,
 	}, nil
@@ -84,13 +87,23 @@ func (p *pattern) search(s string, budget *int) (bool, error) {
 	if p.backtracking != nil {
 		return p.backtrack(s, budget)
 	}
-	if found, ok := p.table().search(s, budget); ok {
+	t := p.table.Load()
+	if t == nil {
+		t = p.makeTable()
+	}
+	if found, ok := t.search(s, budget); ok {
 		return found, nil
 	}
 	if *budget -= linearCost * len(s); *budget < 0 {
 		return false, nil
 	}
 	return p.linear().MatchString(s), nil
+}
+
+// makeTable makes the table. Of several that are made at once one is kept.
+func (p *pattern) makeTable() *table {
+	p.table.CompareAndSwap(nil, newTable(p.prog, p.unicodeWords))
+	return p.table.Load()
 }
 
 func (p *pattern) backtrack(s string, budget *int) (bool, error) {

@@ -177,7 +177,7 @@ func TestLargeExpressionsAreSearchedWithoutATable(t *testing.T) {
 	if got, _ := find(p, string(text)); got {
 		t.Error("a match in a text without c")
 	}
-	if n := len(p.table().builder.states); n > maxStates {
+	if n := len(p.table.Load().builder.states); n > maxStates {
 		t.Errorf("%d states", n)
 	}
 	if got, _ := find(p, string(text)+"a"+strings.Repeat("b", 14)+"c"); !got {

@@ -58,10 +58,12 @@ func (s *scratch) scanValue(slot *slot, text string, epoch uint64, candidates bi
 
 // lookUp looks for a value as a whole.
 func (s *scratch) lookUp(slot *slot, text string, epoch uint64, candidates bitset) {
+	if len(text) > slot.longest {
+		return
+	}
 	s.folded = appendFolded(s.folded[:0], text)
 	if id, ok := slot.exact[string(s.folded)]; ok {
-		s.seen[id] = epoch
-		s.noteLeads(id, 0, 0, epoch, candidates)
+		s.note(id, 0, 0, epoch, candidates)
 	}
 }
 
@@ -129,25 +131,34 @@ func (s *scratch) saw(f *ending, in part, end int, epoch uint64, candidates bits
 	if from < within.from || end > within.to {
 		return
 	}
-	s.seen[f.literal] = epoch
-	s.noteLeads(f.literal, from-within.from, within.to-end, epoch, candidates)
+	s.note(f.literal, from-within.from, within.to-end, epoch, candidates)
 }
 
-// noteLeads notes what follows from a literal that has that many bytes before
-// and behind it.
-func (s *scratch) noteLeads(literal int32, before, behind int, epoch uint64, candidates bitset) {
+// note notes a literal that has that many bytes before and behind it, and what
+// follows from it.
+func (s *scratch) note(literal int32, before, behind int, epoch uint64, candidates bitset) {
+	s.seen[literal] = epoch
+	if s.noting != nil {
+		s.noting.literals = append(s.noting.literals, literal)
+	}
 	leads := s.leads[literal]
 	for i := range leads {
-		to := &leads[i]
-		if !to.place.fits(before, behind) {
-			continue
+		if to := &leads[i]; to.place.fits(before, behind) {
+			s.follow(to, epoch, candidates)
 		}
-		if to.plain {
-			s.known[to.atom] = epoch<<1 | 1
-		}
-		if to.clause >= 0 {
-			candidates.add(to.clause)
-		}
+	}
+}
+
+// follow notes what follows from a literal that is in its place.
+func (s *scratch) follow(to *lead, epoch uint64, candidates bitset) {
+	if s.noting != nil {
+		s.noting.leads = append(s.noting.leads, *to)
+	}
+	if to.plain {
+		s.known[to.atom] = epoch<<1 | 1
+	}
+	if to.clause >= 0 {
+		candidates.add(to.clause)
 	}
 }
 

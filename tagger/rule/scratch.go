@@ -24,11 +24,13 @@ type scratch struct {
 	*matcher
 	ev     event
 	expand func(line string) []shell.Command
-	values []values          // by slot, as of the epoch
-	read   []uint64          // by slot: the epoch
-	layout layout            // of the text that is being scanned
-	only   part              // if that is not the text of a record: the part that it is
-	images map[string]string // see event
+	values []values                            // by slot, as of the epoch
+	read   []uint64                            // by slot: the epoch
+	layout layout                              // of the text that is being scanned
+	only   part                                // if that is not the text of a record: the part that it is
+	images map[string]string                   // see event
+	names  [parentName + 1]map[string]*outcome // what is seen in simple commands, by naming and name
+	noting *outcome                            // what is seen is entered here, too, if it is not nil
 
 	clock      uint64
 	whole      uint64   // epoch of the event
@@ -70,6 +72,7 @@ func newScratch(m *matcher) *scratch {
 		values:     make([]values, len(m.slots)),
 		read:       make([]uint64, len(m.slots)),
 		images:     make(map[string]string),
+		names:      [...]map[string]*outcome{ownName: make(map[string]*outcome), parentName: make(map[string]*outcome)},
 		known:      make([]uint64, len(m.atoms)),
 		seen:       make([]uint64, len(m.leads)),
 		shared:     newBitset(len(m.clauses)),
@@ -155,6 +158,8 @@ func (s *scratch) lookAt(c *shell.Command) {
 	if c == nil {
 		s.candidates.join(s.shared) // the line was scanned as that of a record
 	} else {
+		s.scanNamed(ownName, s.candidates)
+		s.scanNamed(parentName, s.candidates)
 		s.candidates.keep(s.perRecord)
 	}
 	match := ttp.Value("")

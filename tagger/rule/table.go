@@ -38,11 +38,11 @@ const stepCost = 256
 // by step as texts ask for it: most of an expression no text ever comes to.
 // It is safe for concurrent use.
 type table struct {
-	ascii  [utf8.RuneSelf]uint16
-	others []interval // the classes of all other runes
-	width  uint32     // classes
-	start  uint32
 	next   atomic.Pointer[[]uint32] // by state + class; a state is the number of its first step
+	start  uint32
+	width  uint32               // classes
+	ascii  [utf8.RuneSelf]uint8 // classes; these are the first to be numbered
+	others []interval           // the classes of all other runes
 
 	mu      sync.Mutex // guards all below, and what is added to next
 	builder builder
@@ -174,7 +174,7 @@ func (t *table) classify() {
 	b.sample = []rune{endRune}
 	b.takes = []string{string(make([]byte, len(b.prog.Inst)+1))}
 	for c := range rune(utf8.RuneSelf) {
-		t.ascii[c] = b.class(c, classes)
+		t.ascii[c] = uint8(b.class(c, classes))
 	}
 	for _, r := range b.boundaries() {
 		class := b.class(r, classes)

@@ -106,32 +106,43 @@ func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, te
 
 // sawAll notes that literals end there in the text that is being scanned.
 func (s *scratch) sawAll(found []ending, end int, epoch uint64, candidates bitset) {
+	if s.only != noPart {
+		s.sawOnly(found, end, epoch, candidates)
+		return
+	}
+	inLine := s.ev.simple == nil
 	for i := range found {
 		f := &found[i]
 		switch {
-		case s.only != noPart:
-			if f.part == s.only {
+		case f.part <= wholeText:
+			if s.seen[f.literal] != epoch || f.bound {
 				s.saw(f, wholeText, end, epoch, candidates)
 			}
-		case f.part != lineText:
+		case f.part == lineText:
+			if inLine && (s.seen[f.literal] != s.whole || f.bound) {
+				s.saw(f, wholeText, end, s.whole, s.shared)
+			}
+		case !inLine && (s.seen[f.literal] != epoch || f.bound):
 			s.saw(f, f.part, end, epoch, candidates)
-		case s.ev.simple == nil:
-			s.saw(f, wholeText, end, s.whole, s.shared)
+		}
+	}
+}
+
+// sawOnly is sawAll in a text that is the only part to be looked for.
+func (s *scratch) sawOnly(found []ending, end int, epoch uint64, candidates bitset) {
+	for i := range found {
+		if found[i].part == s.only {
+			s.saw(&found[i], wholeText, end, epoch, candidates)
 		}
 	}
 }
 
 // saw notes that a literal ends there, if it stands within the part.
 func (s *scratch) saw(f *ending, in part, end int, epoch uint64, candidates bitset) {
-	if s.seen[f.literal] == epoch && !f.bound {
-		return
-	}
 	from := end - int(f.size)
-	within := s.layout.of(in, from, end)
-	if from < within.from || end > within.to {
-		return
+	if within := s.layout.of(in, from, end); from >= within.from && end <= within.to {
+		s.note(f.literal, from-within.from, within.to-end, epoch, candidates)
 	}
-	s.note(f.literal, from-within.from, within.to-end, epoch, candidates)
 }
 
 // note notes a literal that has that many bytes before and behind it, and what

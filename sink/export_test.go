@@ -103,3 +103,39 @@ func planOf(rows driver.Rows) (string, error) {
 		plan.WriteByte('\n')
 	}
 }
+
+// After is the Next of a page that ended at a time.
+func After(at time.Time) string { return position{timeText(at, 6), "0"}.String() }
+
+// DropIndexes drops the indexes of ttp_tag until restore is called. On MySQL d
+// must not check foreign keys.
+func DropIndexes(ctx context.Context, d *DB) (restore func() error, err error) {
+	query := "SELECT 'DROP INDEX ' || name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'ttp_tag' AND sql IS NOT NULL"
+	_, isMySQL := d.dialect.(mysqlDialect)
+	if isMySQL {
+		query = "SELECT CONCAT('ALTER TABLE ttp_tag DROP INDEX ', index_name), CONCAT('ADD ', IF(non_unique, '', 'UNIQUE '), 'INDEX ', index_name, " +
+			"' (', GROUP_CONCAT(column_name ORDER BY seq_in_index), ')') FROM information_schema.statistics " +
+			"WHERE table_schema = DATABASE() AND table_name = 'ttp_tag' AND index_name <> 'PRIMARY' GROUP BY index_name, non_unique"
+	}
+	var drops, adds []string
+	err = each(ctx, d.read, query, nil, func(scan func(...any) error) error {
+		var drop, add string
+		err := scan(&drop, &add)
+		drops, adds = append(drops, drop), append(adds, add)
+		return err
+	})
+	if isMySQL {
+		adds = []string{"ALTER TABLE ttp_tag " + strings.Join(adds, ", "), "ANALYZE TABLE ttp_tag"}
+	} else {
+		adds = append(adds, "ANALYZE")
+	}
+	run := func(statements []string) (err error) {
+		for _, s := range statements {
+			if err == nil {
+				err = Exec(ctx, d, s)
+			}
+		}
+		return err
+	}
+	return func() error { return run(adds) }, errors.Join(err, run(drops))
+}

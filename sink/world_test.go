@@ -95,7 +95,7 @@ func (w *world) store(t *testing.T, db *sink.DB) {
 	}
 }
 
-func createCampaign(t *testing.T, db *sink.DB, uuid string) error {
+func createCampaign(t testing.TB, db *sink.DB, uuid string) error {
 	const now = "2026-05-01 00:00:00"
 	err := sink.Exec(t.Context(), db, "INSERT INTO campaigns (uuid, created_at, updated_at) VALUES (?, ?, ?)", uuid, now, now)
 	if err == nil {

@@ -44,6 +44,40 @@ func MySQL(t testing.TB) (dsn string) {
 
 var count atomic.Int64
 
+// Kept returns the address of the database "ttp" on a MariaDB server of the
+// test's own, with 1 GiB of memory, whose data stay in dir. It is made if it is
+// not there.
+func Kept(t testing.TB, dir string) (dsn string) {
+	t.Helper()
+	binary, err := find("mariadbd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The socket is not in dir, whose path may be too long for it.
+	socket := filepath.Join(os.TempDir(), fmt.Sprintf("ttp-kept-%d.sock", port))
+	server, err := launch(binary, dir, port, "--skip-grant-tables", "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--socket="+socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Signal(syscall.SIGTERM) // writes what is in memory
+		_ = server.Wait()                          // it says nothing that matters now
+	})
+	u := &url.URL{Scheme: "mysql", User: url.User("root"), Host: fmt.Sprintf("127.0.0.1:%d", port)}
+	if err := answering(u, filepath.Join(dir, "server.log")); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec1(u, "CREATE DATABASE IF NOT EXISTS ttp"); err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/ttp"
+	return u.String()
+}
+
 // SQLite returns the address of a database file that does not exist yet.
 func SQLite(t testing.TB) (dsn string) {
 	t.Helper()

@@ -104,6 +104,13 @@ func planOf(rows driver.Rows) (string, error) {
 	}
 }
 
+// HoldFleet keeps what is remembered of the whole fleet from all others until
+// release is called.
+func HoldFleet(d *DB) (release func()) {
+	d.fleet.turn <- struct{}{}
+	return d.fleet.give
+}
+
 // After is the Next of a page that ended at a time.
 func After(at time.Time) string { return position{timeText(at, 6), "0"}.String() }
 

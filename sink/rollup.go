@@ -14,18 +14,30 @@ import (
 
 // Rollups returns what the tags of scope that pass f come to, the most
 // frequent technique first. There are none if scope names nothing that is known.
+//
+// Of the whole fleet, days gone by are counted once and remembered, so that the
+// first question takes as long as reading an index of all tags, and what was
+// deleted from such a day since may be counted still for a while.
 func (d *DB) Rollups(ctx context.Context, scope ttp.Scope, f ttp.Filter) ([]ttp.Rollup, error) {
-	arms, who, err := d.arms(ctx, scope)
+	sums := rollups{}
+	err := d.addRollups(ctx, scope, f, sums)
 	if err != nil {
 		return nil, fmt.Errorf("read rollups: %w", err)
 	}
-	sums := rollups{}
+	return sums.list(scope.By == ttp.ByCampaign), nil
+}
+
+func (d *DB) addRollups(ctx context.Context, scope ttp.Scope, f ttp.Filter, sums rollups) error {
+	if scope.By == "" {
+		return d.fleetRollups(ctx, f, sums)
+	}
+	arms, who, err := d.arms(ctx, scope)
 	for _, a := range arms {
-		if err := d.rollUp(ctx, a, f, who, sums); err != nil {
-			return nil, fmt.Errorf("read rollups: %w", err)
+		if err == nil {
+			err = d.rollUp(ctx, a, f, who, sums)
 		}
 	}
-	return sums.list(scope.By == ttp.ByCampaign), nil
+	return err
 }
 
 // rollUp adds the groups of one arm to sums. The columns stand in the order of
@@ -37,10 +49,13 @@ func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, who actors, sums r
 		" GROUP BY " + a.by("technique_id, sub_technique_id, tactic, rule_id")
 	return each(ctx, d.read, query, args, func(scan func(...any) error) error {
 		var g group
-		if err := scan(&g.actor, &g.Technique, &g.SubTechnique, &g.Tactic, &g.rule, &g.Count, &g.first, &g.last, &g.MaxConfidence); err != nil {
+		var first, last string
+		if err := scan(&g.actor, &g.Technique, &g.SubTechnique, &g.Tactic, &g.rule, &g.Count, &first, &last, &g.MaxConfidence); err != nil {
 			return err
 		}
 		g.actor = who[g.actor]
+		g.FirstSeen, _ = parseTime(first) // they come from a column of times
+		g.LastSeen, _ = parseTime(last)
 		sums.add(g)
 		return nil
 	})
@@ -49,7 +64,7 @@ func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, who actors, sums r
 // group is one row of a rollup's query.
 type group struct {
 	ttp.Rollup
-	actor, rule, first, last string
+	actor, rule string
 }
 
 // rollups adds groups up.
@@ -77,19 +92,19 @@ func (r rollups) add(g group) {
 	sum.rules[g.rule] += g.Count
 	sum.actors[g.actor] = true
 	sum.MaxConfidence = max(sum.MaxConfidence, exact(g.MaxConfidence))
-	widen(&sum.FirstSeen, &sum.LastSeen, g.first, g.last)
+	widen(&sum.FirstSeen, &sum.LastSeen, g.FirstSeen, g.LastSeen)
 }
 
 // exact returns what was stored in a column that may be of single precision.
 func exact(confidence float64) float64 { return math.Round(confidence*1e6) / 1e6 }
 
 // widen makes the time from first to last cover another one.
-func widen(first, last *time.Time, otherFirst, otherLast string) {
-	if at, ok := parseTime(otherFirst); ok && (first.IsZero() || at.Before(*first)) {
-		*first = at
+func widen(first, last *time.Time, otherFirst, otherLast time.Time) {
+	if first.IsZero() || otherFirst.Before(*first) {
+		*first = otherFirst
 	}
-	if at, ok := parseTime(otherLast); ok && at.After(*last) {
-		*last = at
+	if otherLast.After(*last) {
+		*last = otherLast
 	}
 }
 
@@ -149,11 +164,13 @@ func (d *DB) addPhases(ctx context.Context, a arm, f ttp.Filter, phases map[[2]s
 		if err := scan(&p.DeckyID, &p.Tactic, &p.Count, &first, &last); err != nil {
 			return err
 		}
+		p.At, _ = parseTime(first) // they come from a column of times
+		p.LastSeen, _ = parseTime(last)
 		key := [2]string{p.DeckyID, p.Tactic}
 		if known := phases[key]; known != nil {
-			p.At, p.LastSeen, p.Count = known.At, known.LastSeen, p.Count+known.Count
+			widen(&p.At, &p.LastSeen, known.At, known.LastSeen)
+			p.Count += known.Count
 		}
-		widen(&p.At, &p.LastSeen, first, last)
 		phases[key] = &p
 		return nil
 	})

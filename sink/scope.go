@@ -23,13 +23,15 @@ type arm struct {
 // identity it comes to in the end.
 type actors map[string]string
 
+// fleetArm leads to all tags. Its condition holds for every row; without it the
+// whole table is read where an index has all that is asked for.
+var fleetArm = arm{on: "created_at >= ?", args: []any{"1970-01-01 00:00:00"}}
+
 // arms returns how to come by the tags of scope. No tag is found twice.
 func (d *DB) arms(ctx context.Context, scope ttp.Scope) ([]arm, actors, error) {
 	switch scope.By {
 	case "":
-		// The condition holds for every row; without it the whole table is read
-		// where an index has all that is asked for.
-		return []arm{{on: "created_at >= ?", args: []any{"1970-01-01 00:00:00"}}}, nil, nil
+		return []arm{fleetArm}, nil, nil
 	case ttp.ByAttacker:
 		return []arm{{on: "attacker_uuid = ?", args: []any{scope.ID}}}, nil, nil
 	case ttp.BySession:

@@ -42,6 +42,7 @@ type DB struct {
 	now      func() time.Time
 	repeats  atomic.Bool // the last batch held tags that were there already
 	schema   schema
+	fleet    *fleet
 }
 
 // Open makes a DB of dsn, mysql://user:pass@host:port/name?option=value or
@@ -56,7 +57,7 @@ type DB struct {
 // server as a session variable, except for those that storing relies on. The
 // path of a sqlite dsn is taken as it is.
 func Open(dsn string, o Options) (*DB, error) {
-	d := &DB{announce: o.Announce, log: o.Log, now: time.Now}
+	d := &DB{announce: o.Announce, log: o.Log, now: time.Now, fleet: newFleet()}
 	if d.log == nil {
 		d.log = zap.NewNop()
 	}

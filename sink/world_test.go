@@ -89,6 +89,12 @@ func (w *world) store(t *testing.T, db *sink.DB) {
 	for uuid, identity := range w.attackers {
 		must(db.CreateAttackers(t.Context(), []ttp.Attacker{{UUID: uuid, Address: "198.51.100." + uuid[34:], IdentityUUID: identity}}))
 	}
+	w.storeTags(t, db)
+}
+
+// storeTags writes the tags of a world whose other rows are there.
+func (w *world) storeTags(t *testing.T, db *sink.DB) {
+	t.Helper()
 	for _, tag := range w.tags {
 		sink.SetNow(db, tag.CreatedAt)
 		write(t, db, ttp.Tagged{AttackerUUID: tag.AttackerUUID, IdentityUUID: tag.IdentityUUID, Tags: []ttp.Tag{tag.Tag}})

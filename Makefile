@@ -73,9 +73,14 @@ bench-rollup: ## the reads on ROWS tags (200,000), 100,000 of them one identity'
 	go test ./sink -run '^$$' -bench Rollups -benchtime 30x -timeout 2h -rollup.rows $(ROWS)
 
 .PHONY: page-check
-page-check: ## the page in headless Chromium, installed if missing; SHOTS=DIR keeps screenshots
+page-check: .tools/npm/stamp ## the page in headless Chromium, installed if missing; SHOTS=DIR keeps screenshots
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; } >/dev/null
+	@$(if $(SHOTS),mkdir -p $(abspath $(SHOTS)))
 	go test -count=1 -tags browser ./api -run inABrowser $(if $(SHOTS),-shots $(abspath $(SHOTS)))
+
+.PHONY: stix-check
+stix-check: .tools/npm/stamp ## STIX bundles against MITRE's ATT&CK data model (npm, node)
+	go test -count=1 -tags npm ./stix -run MITRE
 
 .PHONY: chaos
 chaos: deps ## every fault that is known, against real servers: SEED=, DURATION=, ONLY=regexp
@@ -156,4 +161,10 @@ clean: ## remove what the targets above made in this tree
 .tools/stamp: tools/go.mod tools/go.sum $(wildcard tools/lint/*.go)
 	@echo "building the linters of tools/go.mod (about half a minute, once)"
 	@go -C tools build -o $(CURDIR)/.tools/ tool ./lint
+	@touch $@
+
+.tools/npm/stamp: $(wildcard scripts/npm/*)
+	@command -v npm >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends npm; } >/dev/null
+	@mkdir -p $(@D) && cp scripts/npm/* $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund >/dev/null
 	@touch $@

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -94,7 +95,7 @@ type Relationship struct {
 type Sighting struct {
 	common
 	Description string   `json:"description"`
-	Confidence  int      `json:"confidence"` // of 100
+	Confidence  int      `json:"confidence"` // from 1 to 99
 	FirstSeen   Time     `json:"first_seen"`
 	LastSeen    Time     `json:"last_seen"`
 	Count       int64    `json:"count"`
@@ -105,6 +106,9 @@ type Sighting struct {
 
 // maxCount is the highest count of a sighting.
 const maxCount = 999_999_999
+
+// shape is that of the ids of ATT&CK.
+var shape = regexp.MustCompile(`^T\d{4}(\.\d{3})?$`)
 
 // namespace is that of the ids: the same thing has the same id in every bundle.
 var namespace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("ttp-worker:stix:v1"))
@@ -183,10 +187,14 @@ func (b *builder) add(r *ttp.Rollup) {
 	}
 	b.list = append(b.list, Sighting{
 		common: b.common("sighting", r.FirstSeen, r.LastSeen, append(key, fmt.Sprint(r.Count))...), Description: ruleList(r),
-		Confidence: int(math.Round(r.MaxConfidence * 100)), FirstSeen: Time(r.FirstSeen), LastSeen: Time(r.LastSeen),
+		Confidence: percent(r.MaxConfidence), FirstSeen: Time(r.FirstSeen), LastSeen: Time(r.LastSeen),
 		Count: min(r.Count, maxCount), Of: technique, Where: []string{b.sensor}, Summary: true,
 	})
 }
+
+// percent returns a confidence as a sighting has it. MITRE's library takes
+// neither 0 nor 100.
+func percent(confidence float64) int { return min(max(int(math.Round(confidence*100)), 1), 99) }
 
 // once reports whether it is asked for key for the first time.
 func (b *builder) once(key string) bool {
@@ -201,7 +209,10 @@ func (b *builder) pattern(technique string) string {
 	technique = cmp.Or(attack.Successor(technique), technique)
 	p := AttackPattern{
 		common: common{Type: "attack-pattern", SpecVersion: "2.1", ID: id("attack-pattern", technique), CreatedBy: b.sensor, Created: epoch, Modified: epoch},
-		Name:   technique, References: []Reference{{Source: "mitre-attack", ID: technique}},
+		Name:   technique, References: []Reference{{Source: "ttp-worker", ID: technique}},
+	}
+	if shape.MatchString(technique) {
+		p.References[0].Source = "mitre-attack"
 	}
 	if known, ok := attack.Lookup(technique); ok {
 		p.Name, p.References[0].URL, p.Phases = known.Name, known.URL, chain(known)

@@ -53,7 +53,7 @@ func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, who actors, sums r
 		if err := scan(&g.actor, &g.Technique, &g.SubTechnique, &g.Tactic, &g.rule, &g.Count, &first, &last, &g.MaxConfidence); err != nil {
 			return err
 		}
-		g.actor = who[g.actor]
+		g.actor = who[cmp.Or(a.whose, g.actor)]
 		g.FirstSeen, _ = parseTime(first) // they come from a column of times
 		g.LastSeen, _ = parseTime(last)
 		sums.add(g)

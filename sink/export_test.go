@@ -104,6 +104,9 @@ func planOf(rows driver.Rows) (string, error) {
 	}
 }
 
+// RememberAll remembers days of the whole fleet that have few tags, too.
+func RememberAll(d *DB) { d.fleet.many = 1 }
+
 // HoldFleet keeps what is remembered of the whole fleet from all others until
 // release is called.
 func HoldFleet(d *DB) (release func()) {

@@ -13,8 +13,12 @@ const (
 	// more: longer than a batch takes to be stored and than clocks differ.
 	fleetSettled = time.Hour
 
+	// fleetMany is how many tags a day has at least that is remembered. The tags
+	// of other days are read whenever they are asked for.
+	fleetMany = 5_000
+
 	// fleetTrusted is how long the count of a day is taken to be right. Tags may
-	// have been deleted since.
+	// have been deleted since, or others written with a time of that day.
 	fleetTrusted = time.Hour
 
 	// fleetYears bounds how far back days are looked at one by one.
@@ -25,9 +29,10 @@ const (
 	maxFleetGroups = 400_000
 )
 
-// fleet remembers what the tags of days gone by come to, so that a question
-// about the whole fleet reads the tags of two days at most.
+// fleet remembers what the tags of days gone by with many tags come to, so that
+// a question about the whole fleet need not read them all.
 type fleet struct {
+	many   int64         // see fleetMany
 	turn   chan struct{} // holds one while somebody uses what follows
 	days   map[day]*fleetDay
 	groups int // of all days
@@ -36,7 +41,7 @@ type fleet struct {
 }
 
 func newFleet() *fleet {
-	return &fleet{turn: make(chan struct{}, 1), days: map[day]*fleetDay{}}
+	return &fleet{many: fleetMany, turn: make(chan struct{}, 1), days: map[day]*fleetDay{}}
 }
 
 // day is a day of UTC, counted from the first of 1970.
@@ -50,6 +55,7 @@ func (n day) start() time.Time { return time.Unix(int64(n)*int64(dayLength/time.
 // fleetDay is what the tags of one day come to.
 type fleetDay struct {
 	counted time.Time
+	few     bool // so few tags that groups has none of them
 	groups  []fleetGroup
 }
 
@@ -98,15 +104,7 @@ func (d *DB) fleetRollups(ctx context.Context, f ttp.Filter, sums rollups) error
 	}
 	defer d.fleet.give()
 	d.fleet.forgetBefore(oldest)
-	if err := d.addDays(ctx, from, until, f, sums); err != nil {
-		return err
-	}
-	before, behind := f, f
-	before.Until, behind.Since = from.start(), until.start()
-	if err := d.rollUp(ctx, fleetArm, before, nil, sums); err != nil {
-		return err
-	}
-	return d.rollUp(ctx, fleetArm, behind, nil, sums)
+	return d.addDays(ctx, from, until, f, sums)
 }
 
 func (f *fleet) take(ctx context.Context) error {
@@ -141,26 +139,37 @@ func wholeDays(f ttp.Filter, oldest day, now time.Time) (from, until day) {
 	return from, until
 }
 
-// addDays adds what passes f of the days. One of them, whose count is the
-// oldest, may be counted again.
+// addDays adds what passes f, the days from one until another by what is
+// remembered of them. One of them, whose count is the oldest, may be counted
+// again.
 func (d *DB) addDays(ctx context.Context, from, until day, f ttp.Filter, sums rollups) error {
 	if err := d.countAgain(ctx, from, until); err != nil {
 		return err
 	}
-	total := make([]fleetGroup, 0, len(d.fleet.whats.values))
+	total, rest := make([]fleetGroup, 0, len(d.fleet.whats.values)), f
 	for n := from; n < until; n++ {
 		known, err := d.fleetDay(ctx, n)
 		if err != nil {
 			return err
 		}
+		if known.few {
+			continue
+		}
 		total = d.fleet.add(total, known.groups, f)
+		if rest.Until = n.start(); !rest.Since.Equal(rest.Until) {
+			if err := d.rollUp(ctx, fleetArm, rest, nil, sums); err != nil {
+				return err
+			}
+		}
+		rest.Since = (n + 1).start()
 	}
 	for i, g := range total {
 		if g.count > 0 {
 			sums.add(d.fleet.whats.values[i].group(g))
 		}
 	}
-	return nil
+	rest.Until = f.Until
+	return d.rollUp(ctx, fleetArm, rest, nil, sums)
 }
 
 // add adds the groups that pass f to a total by what they count.
@@ -246,11 +255,21 @@ func (d *DB) fleetDay(ctx context.Context, n day) (*fleetDay, error) {
 		counted.groups = append(counted.groups, g)
 		return nil
 	})
-	if err == nil && d.fleet.groups+len(counted.groups) <= maxFleetGroups {
+	if err != nil {
+		return nil, err
+	}
+	var tags int64
+	for _, g := range counted.groups {
+		tags += g.count
+	}
+	if counted.few = tags < d.fleet.many; counted.few {
+		counted.groups = nil
+	}
+	if d.fleet.groups+len(counted.groups) <= maxFleetGroups {
 		d.fleet.groups += len(counted.groups)
 		d.fleet.days[n] = counted
 	}
-	return counted, err
+	return counted, nil
 }
 
 // micros returns a time of the database in microseconds since 1970.

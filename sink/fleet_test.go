@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,6 +73,7 @@ func TestRollups_ofTheFleetAreRememberedByDays(t *testing.T) {
 		w := newHistory()
 		w.store(t, db)
 		sink.SetNow(db, noon)
+		sink.RememberAll(db)
 		sameFleet(t, db, w, "first", historyFilters)
 		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE created_at >= '2026-05-02' AND created_at < '2026-05-09'"); err != nil {
 			t.Fatal(err)
@@ -85,6 +87,7 @@ func TestRollups_ofTheFleetShowWhatIsStoredNow(t *testing.T) {
 		w := newHistory()
 		w.store(t, db)
 		sink.SetNow(db, noon)
+		sink.RememberAll(db)
 		sameFleet(t, db, w, "before", historyFilters)
 		again := newWorld()
 		again.tags = again.tags[:40]
@@ -108,23 +111,34 @@ func TestRollups_ofTheFleetNoticeWhatWasDeleted(t *testing.T) {
 		w := newHistory()
 		w.store(t, db)
 		sink.SetNow(db, noon)
+		sink.RememberAll(db)
 		sameFleet(t, db, w, "before", historyFilters)
 		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE technique_id = 'T1078'"); err != nil {
 			t.Fatal(err)
 		}
-		left := w.tags[:0]
-		for _, tag := range w.tags {
-			if tag.Technique != "T1078" {
-				left = append(left, tag)
-			}
-		}
-		w.tags = left
+		w.tags = slices.DeleteFunc(w.tags, func(tag ttp.StoredTag) bool { return tag.Technique == "T1078" })
 		sink.SetNow(db, noon.Add(90*time.Minute))
 		for range 9 { // a day with each question
 			if _, err := db.Rollups(t.Context(), ttp.Scope{}, ttp.Filter{}); err != nil {
 				t.Fatal(err)
 			}
 		}
+		sameFleet(t, db, w, "after", historyFilters)
+	})
+}
+
+// Where there is little to save nothing is remembered: whoever writes to the
+// table by hand sees it at once.
+func TestRollups_ofTheFleetReadDaysWithFewTags(t *testing.T) {
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		w := newHistory()
+		w.store(t, db)
+		sink.SetNow(db, noon)
+		sameFleet(t, db, w, "before", historyFilters)
+		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE technique_id = 'T1078'"); err != nil {
+			t.Fatal(err)
+		}
+		w.tags = slices.DeleteFunc(w.tags, func(tag ttp.StoredTag) bool { return tag.Technique == "T1078" })
 		sameFleet(t, db, w, "after", historyFilters)
 	})
 }

@@ -15,9 +15,9 @@ import (
 // Rollups returns what the tags of scope that pass f come to, the most
 // frequent technique first. There are none if scope names nothing that is known.
 //
-// Of the whole fleet, days gone by are counted once and remembered, so that the
-// first question takes as long as reading an index of all tags, and what was
-// deleted from such a day since may be counted still for a while.
+// Of the whole fleet, days gone by with thousands of tags are counted once and
+// remembered, so that the first question takes as long as reading an index of
+// all tags, and what others changed in such a day since is noticed after an hour.
 func (d *DB) Rollups(ctx context.Context, scope ttp.Scope, f ttp.Filter) ([]ttp.Rollup, error) {
 	sums := rollups{}
 	err := d.addRollups(ctx, scope, f, sums)

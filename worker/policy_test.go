@@ -34,7 +34,7 @@ type server struct {
 	noBus    bool // announcements are not taken
 	noDLQ    bool
 	noOutbox error // why it cannot be read
-	tries    int // of dead letters
+	tries    int   // of dead letters
 	refuse   func(sourceID string) error
 	status   worker.Status
 }

@@ -28,7 +28,12 @@ func TestStatus(t *testing.T) {
 			[]string{"db: full (for 0s)"},
 		},
 		"over and again": {
-			func(s *Status) { s.Trouble("a", "db: away"); time.Sleep(time.Minute); s.Clear("a"); s.Trouble("a", "db: away") },
+			func(s *Status) {
+				s.Trouble("a", "db: away")
+				time.Sleep(time.Minute)
+				s.Clear("a")
+				s.Trouble("a", "db: away")
+			},
 			[]string{"db: away (for 0s)"},
 		},
 	} {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -49,28 +50,25 @@ var count atomic.Int64
 // not there.
 func Kept(t testing.TB, dir string) (dsn string) {
 	t.Helper()
-	binary, err := find("mariadbd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := freePort()
+	port, err := ports.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The socket is not in dir, whose path may be too long for it.
 	socket := filepath.Join(os.TempDir(), fmt.Sprintf("ttp-kept-%d.sock", port))
-	server, err := launch(binary, dir, port, "--skip-grant-tables", "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--socket="+socket)
+	server, err := servers.NewMariaDB(dir, port, "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--socket="+socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = server.Process.Signal(syscall.SIGTERM) // writes what is in memory
-		_ = server.Wait()                          // it says nothing that matters now
-	})
-	u := &url.URL{Scheme: "mysql", User: url.User("root"), Host: fmt.Sprintf("127.0.0.1:%d", port)}
-	if err := answering(u, filepath.Join(dir, "server.log")); err != nil {
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := server.Term(time.Minute); err != nil { // writes what is in memory
+			t.Error(err)
+		}
+	})
+	u := Root(server)
 	if err := exec1(u, "CREATE DATABASE IF NOT EXISTS ttp"); err != nil {
 		t.Fatal(err)
 	}

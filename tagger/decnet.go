@@ -34,7 +34,10 @@ func decnetPath(p ttp.Object) []signal {
 	if asked == "" {
 		return nil
 	}
-	return []signal{textSignal("matched_path", clip(asked, maxPath), pick(p, "namespace")).named("decnet_path")}
+	return []signal{
+		textSignal("matched_path", clip(asked, maxPath), nil).named("decnet_path"),
+		textSignal("matched_path", clip(asked, maxPath), pick(p, "namespace")).named("decnet_cluster_path"),
+	}
 }
 
 func decnetBreakout(p ttp.Object) []signal {

@@ -30,6 +30,8 @@ var decnetRules = sync.OnceValue(func() *rule.Set {
 	files := fstest.MapFS{}
 	for _, r := range [][5]string{
 		{"R0001", "auth_attempt", "credential_a", "TA0006", "T1110"},
+		{"R0004", "credential", "credential_c", "TA0006", "T1110.004"},
+		{"R0005", "auth_attempt", "credential_d", "TA0001", "T1078"},
 		{"R0006", "auth_attempt", "credential_b", "TA0001", "T1078.001"},
 		{"R0032", "session", "behavioral_a", "TA0040", "T1485"},
 		{"R0033", "session, email", "behavioral_b", "TA0040", "T1486"},
@@ -86,6 +88,13 @@ func TestRules_of_DECNETs_lifters_fire_as_they_do_there(t *testing.T) {
 		want    string // evidence; "" if the rule says nothing
 	}{
 		{"R0001", ttp.AuthAttempt, `{"fail_count":5,"service":"ssh","target_host":"a"}`, `{"fail_count":5,"service":"ssh","target_host":"a"}`},
+		{"R0001", ttp.AuthAttempt, `{"fail_count":"5"}`, `{"fail_count":"5"}`},
+		{"R0001", ttp.AuthAttempt, `{"fail_count":5.0}`, ""},
+		{"R0004", ttp.Credential, `{"credential_hash":"h","reuse_count":true}`, `{"credential_hash":"h","reuse_count":true}`},
+		{"R0004", ttp.Credential, `{"credential_hash":"h","reuse_count":1.0}`, ""},
+		{"R0005", ttp.AuthAttempt, `{"result":"success","prior_brute":true,"username":"u"}`, `{"username":"u"}`},
+		{"R0005", ttp.AuthAttempt, `{"result":"SUCCESS","prior_brute":true}`, ""},
+		{"R0005", ttp.AuthAttempt, `{"result":"success","prior_brute":1}`, ""},
 		{"R0006", ttp.AuthAttempt, `{"username":"root","password":"root"}`, `{"username":"root"}`},
 		{"R0006", ttp.AuthAttempt, `{"username":"root","password":"","service":"ssh"}`, `{"username":"root","service":"ssh"}`},
 		{"R0006", ttp.AuthAttempt, `{"username":"root","password":"xc3511"}`, ""},
@@ -104,7 +113,7 @@ func TestRules_of_DECNETs_lifters_fire_as_they_do_there(t *testing.T) {
 			`{"body_sha256":"h","matched_headers":["body"],"rcpt_domain_set":[],"attachment_sha256s":[],"matched_body_kw":"bitcoin"}`,
 		},
 		{"R0034", ttp.Session, `{"request_count":50,"target_host":"a"}`, `{"request_count":50,"target_host":"a"}`},
-		{"R0036", ttp.HTTPRequest, `{"request_path":"/x/.env"}`, `{"matched_path":"/x/.env"}`},
+		{"R0036", ttp.HTTPRequest, `{"request_path":"/x/.env","namespace":"a"}`, `{"matched_path":"/x/.env"}`},
 		{"R0036", ttp.HTTPRequest, `{"request_path":"/%2eenv"}`, ""},
 		{"R0036", ttp.HTTPRequest, `{"raw_url":"/.env"}`, ""},
 		{"R0036", ttp.Session, `{"path":"/.ENV"}`, ""},

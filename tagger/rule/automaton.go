@@ -1,12 +1,14 @@
 package rule
 
+import "math/bits"
+
 // automaton finds all of a set of literals in one pass over a text
 // (Aho–Corasick): a dense table over classes of bytes. An upper-case ASCII
 // letter is in the class of its lower-case one; the literals are folded.
 //
 // To scan, start with state 0 and for each byte take
 //
-//	state = next[state*width+class[byte]]
+//	state = next[state<<shift|class[byte]]
 //
 // From ends on, literals end in a state.
 //
@@ -16,9 +18,10 @@ package rule
 // and some more speed.
 type automaton struct {
 	class  [256]uint8
-	small  []uint16 // what comes next, by state times width, and class
+	small  []uint16 // what comes next, by state and class
 	large  []uint32 // the same, if small is nil
-	width  uint32
+	width  uint32   // classes
+	shift  uint32   // a row has 1<<shift steps
 	ends   uint32
 	found  []ending // the literals of all states from ends on
 	bounds []uint32 // where in found those of a state begin, by state less ends
@@ -108,10 +111,11 @@ func (a *automaton) fill(nodes []trieNode, order []int32) {
 		}
 	}
 	states := a.number(nodes, order)
+	a.shift = uint32(bits.Len32(a.width - 1))
 	if len(nodes) <= 1<<16 {
-		a.small = renumbered[uint16](rows, states, a.width)
+		a.small = renumbered[uint16](rows, states, a.width, a.shift)
 	} else {
-		a.large = renumbered[uint32](rows, states, a.width)
+		a.large = renumbered[uint32](rows, states, a.width, a.shift)
 	}
 }
 
@@ -138,10 +142,10 @@ func (a *automaton) number(nodes []trieNode, order []int32) []uint32 {
 	return states
 }
 
-func renumbered[S step](rows []int32, states []uint32, width uint32) []S {
-	out := make([]S, len(rows))
+func renumbered[S step](rows []int32, states []uint32, width, shift uint32) []S {
+	out := make([]S, len(states)<<shift)
 	for i, node := range rows {
-		at := states[i/int(width)]*width + uint32(i)%width
+		at := states[i/int(width)]<<shift | uint32(i)%width
 		out[at] = S(states[node])
 	}
 	return out

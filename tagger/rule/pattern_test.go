@@ -291,7 +291,7 @@ func findAll[S step](a *automaton, next []S, text string) map[int32]int {
 	got := make(map[int32]int)
 	state := uint32(0)
 	for i := range len(text) {
-		if state = uint32(next[state*a.width+uint32(a.class[text[i]])]); state >= a.ends {
+		if state = uint32(next[state<<a.shift|uint32(a.class[text[i]])]); state >= a.ends {
 			for _, f := range a.literalsAt(state) {
 				got[f.literal]++
 			}

@@ -94,10 +94,10 @@ func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64,
 }
 
 func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, text T, epoch uint64, candidates bitset) {
-	state := uint32(0)
+	state, class, ends, shift := uint32(0), &a.class, a.ends, a.shift&31
 	for i := 0; i < len(text); i++ {
-		state = uint32(next[state*a.width+uint32(a.class[text[i]])])
-		if state < a.ends {
+		state = uint32(next[state<<shift|uint32(class[text[i]])])
+		if state < ends {
 			continue
 		}
 		s.sawAll(a.literalsAt(state), i+1, epoch, candidates)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Value is the raw JSON text of one value, without space around it. The zero
@@ -207,37 +208,36 @@ func (v Value) nested(bracket byte) (Value, bool) {
 
 // unescape undoes the escapes of a valid JSON string body.
 func unescape(body string) string {
-	var b strings.Builder
-	b.Grow(len(body))
-	for {
-		i := strings.IndexByte(body, '\\')
-		if i < 0 || i+1 >= len(body) {
-			b.WriteString(body)
-			return b.String()
-		}
-		b.WriteString(body[:i])
-		c := body[i+1]
-		body = body[i+2:]
-		switch c {
-		case 'n':
-			b.WriteByte('\n')
-		case 't':
-			b.WriteByte('\t')
-		case 'r':
-			b.WriteByte('\r')
-		case 'b':
-			b.WriteByte('\b')
-		case 'f':
-			b.WriteByte('\f')
-		case 'u':
+	dst := make([]byte, 0, len(body))
+	for body != "" {
+		switch {
+		case body[0] != '\\' || len(body) == 1:
+			n := strings.IndexByte(body[1:], '\\') + 1
+			if n == 0 {
+				n = len(body)
+			}
+			dst = append(dst, body[:n]...)
+			body = body[n:]
+		case body[1] == 'u':
 			var r rune
-			r, body = unescapeRune(body)
-			b.WriteRune(r)
-		default: // '"', '\\' and '/' stand for themselves
-			b.WriteByte(c)
+			r, body = unescapeRune(body[2:])
+			dst = utf8.AppendRune(dst, r)
+		default:
+			dst = append(dst, meaning[body[1]])
+			body = body[2:]
 		}
 	}
+	return unsafe.String(unsafe.SliceData(dst), len(dst)) // nobody writes to it any more
 }
+
+// meaning is what the byte behind a backslash stands for.
+var meaning = func() (bytes [256]byte) {
+	for c := range bytes {
+		bytes[c] = byte(c)
+	}
+	bytes['n'], bytes['t'], bytes['r'], bytes['b'], bytes['f'] = '\n', '\t', '\r', '\b', '\f'
+	return bytes
+}()
 
 // unescapeRune reads the code point behind "\u", taking the second half of a
 // surrogate pair with it.
@@ -263,18 +263,20 @@ func hex4(s string) (r rune, ok bool) {
 	if len(s) < 4 {
 		return 0, false
 	}
-	for i := range 4 {
-		switch c := s[i]; {
-		case '0' <= c && c <= '9':
-			r = r<<4 | rune(c-'0')
-		case 'a' <= c|0x20 && c|0x20 <= 'f':
-			r = r<<4 | rune(c|0x20-'a'+10)
-		default:
-			return 0, false
-		}
-	}
-	return r, true
+	a, b, c, d := digit[s[0]], digit[s[1]], digit[s[2]], digit[s[3]]
+	return rune(a)<<12 | rune(b)<<8 | rune(c)<<4 | rune(d), a|b|c|d < 16
 }
+
+// digit is the value of a hexadecimal digit, 16 for what is none.
+var digit = func() (values [256]uint8) {
+	for c := range values {
+		values[c] = 16
+	}
+	for i := range uint8(16) {
+		values[hexDigits[i]], values[strings.ToUpper(hexDigits)[i]] = i, i
+	}
+	return values
+}()
 
 const hexDigits = "0123456789abcdef"
 

@@ -50,24 +50,25 @@ func leastFold(r rune) rune {
 
 // appendFolded appends s with every rune folded. Bytes that are no UTF-8 stay.
 func appendFolded(dst []byte, s string) []byte {
+	from := 0 // what is not appended yet stays as it is
 	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
+		c := s[i]
+		if c < utf8.RuneSelf {
 			if 'A' <= c && c <= 'Z' {
-				c += 'a' - 'A'
+				dst = append(append(dst, s[from:i]...), c+'a'-'A')
+				from = i + 1
 			}
-			dst = append(dst, c)
 			i++
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if folded := foldRune(r); folded != r {
-			dst = utf8.AppendRune(dst, folded)
-		} else {
-			dst = append(dst, s[i:i+n]...)
+			dst = utf8.AppendRune(append(dst, s[from:i]...), folded)
+			from = i + n
 		}
 		i += n
 	}
-	return dst
+	return append(dst, s[from:]...)
 }
 
 // maxUnfolded is how many bytes a text can have for each byte that it has once it

@@ -161,7 +161,7 @@ func (l *lexer) argument() bool {
 		return false
 	}
 	if l.pos < len(l.text) && (l.text[l.pos] == '>' || l.text[l.pos] == '<') {
-		if strings.Trim(source, "0123456789") == "" {
+		if isNumber(source) {
 			l.pos = l.word
 			return l.redirect()
 		}
@@ -315,6 +315,15 @@ func isPlainText(s string) bool {
 // operators of redirections, a longer one before what it begins with. Those
 // that are left out here, and are found to begin with one, are not plain.
 var redirections = []string{"&>>", "&>", ">>", ">&", ">|", ">", "<&", "<>", "<"}
+
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
 
 // redirect reads a redirection and its target.
 func (l *lexer) redirect() bool {

@@ -53,7 +53,7 @@ func TestPlain(t *testing.T) {
 		"(a)": false, "{ a; }": false, "{a,b}": false, "a {b,c}": false, "if": false, "time a": false, "A=b": false,
 		"export a": false, "a <<b": false, "a <<<b": false, "a <(b)": false, "a |& b": false, "'a": false, `"a`: false,
 		`a\`: false, "a >": false, "a > ;": false, "! a": false, "[[ a ]]": false, "a {b}>c": false, "é": false,
-		"a\x01": false, "a 2<>b": true, "a >|b": true, "a 1 2>b": true, "a; ; b": false, "a\n;b": false, "x[1]=a": false,
+		"a\x01": false, "a 2<>b": true, "a >|b": true, "a 1 2>b": true, "a 2->b": true, "a; ; b": false, "a\n;b": false, "x[1]=a": false,
 		"a > {b,c}": false, "function": false, "functional": true, "exports": true, "a \"\\`\\$\"": true,
 	} {
 		if got := checkPlain(t, text); got != want {

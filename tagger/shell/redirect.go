@@ -55,4 +55,11 @@ func targets(op, target string) (reads, writes bool) {
 }
 
 // isDescriptor reports whether target, of 2>&1, is no file.
-func isDescriptor(target string) bool { return strings.Trim(target, "0123456789-") == "" }
+func isDescriptor(target string) bool {
+	for i := range len(target) {
+		if c := target[i]; c != '-' && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}

@@ -69,6 +69,19 @@ func Hostile() []Text {
 		{"folds", "\u212a\u017f"},
 		{"invalid-utf8", "\xff\xc3"},
 		{"jndi", "${jndi:${lower:l}"},
+		{"near-misses", `xsh| catx ncx ipx cdx tarx wgetx curlx ddx xdig dockerx xrun xssh base64x evalx sourcex \\x0 0000 if= > `},
+		{"near-pipes", "curl x|xsh base64 y|xpython tar z|xnc docker xrun "},
+		{"one-literal", "docker "},
+		{"two-literals", "base64 |"},
+		{"short-commands", "w;"},
+		{"two-assignments", "a=1;b=$a;"},
+		{"mixed-quotes", `'a'"b"\c`},
+		{"brace-expansions", "{a,b,c}{d,e} "},
+		{"shell-commands", "sh -c 'a;b';"},
+		{"crlf", "id\r\n"},
+		{"nuls", "\x00"},
+		{"nuls-between", "wg\x00et "},
+		{"emoji", "\U0001f600"},
 		{"real", all},
 	}
 	for i := range texts {
@@ -78,6 +91,7 @@ func Hostile() []Text {
 		Text{"after-a-command", "wget http://192.0.2.1/x; " + repeat("a ")[:HostileSize-25]},
 		Text{"base64-shell", "echo " + encoded + "|base64 -d|sh"},
 		Text{"quoted-shell", "sh -c '" + repeat("ls;")[:HostileSize-8] + "'"},
+		Text{"nested-substitutions", strings.Repeat("$(a ", HostileSize/5) + strings.Repeat(")", HostileSize/5)},
 		Text{"many-arguments", "echo " + repeat("a ")[:HostileSize-5]},
 		Text{"distinct-commands", distinct()},
 	)

@@ -173,7 +173,7 @@ func TestMigrate_goesOnAfterAKill(t *testing.T) {
 	if err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for version := 8; version > 0; version-- {
+	for version := 8; version >= 0; version-- {
 		testdb.Exec(t, dsn, fmt.Sprintf("DELETE FROM ttp_schema_version WHERE version_id >= %d", version))
 		if err := db.Migrate(t.Context()); err != nil {
 			t.Errorf("after step %d: %v", version, err)

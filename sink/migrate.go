@@ -64,6 +64,9 @@ func (d *DB) Migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	if err := d.noteBeginning(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
 	results, err := provider.Up(ctx)
 	for range maxConflicts {
 		if !tripped(err) || ctx.Err() != nil {
@@ -82,7 +85,22 @@ func (d *DB) Migrate(ctx context.Context) error {
 	return nil
 }
 
-// provider knows the migrations.
+// noteBeginning gives the table of versions its first row, without which goose
+// refuses to work, if a process was killed before it could. Others may be doing
+// the same; a second such row does no harm.
+func (d *DB) noteBeginning(ctx context.Context) error {
+	var noted int
+	err := d.write.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+versionTable).Scan(&noted)
+	switch {
+	case classify(err) == classSchema: // there is no such table yet
+		return nil
+	case err != nil || noted > 0:
+		return err
+	}
+	_, err = d.write.ExecContext(ctx, "INSERT INTO "+versionTable+" (version_id, is_applied) VALUES (0, 1)")
+	return err
+}
+
 // migrateAgain is about how long a step of a migration takes.
 const migrateAgain = 100 * time.Millisecond
 
@@ -97,6 +115,7 @@ func tripped(err error) bool {
 	return false
 }
 
+// provider knows the migrations.
 func (d *DB) provider() (*goose.Provider, error) {
 	dialect, files, options := d.dialect.migrations()
 	store, err := database.NewStore(database.Dialect(dialect), versionTable)

@@ -243,7 +243,7 @@ func silence(t *testing.T, server *natstest.Server) {
 // A replay that is killed again and again, at any time, comes to the same rows
 // and counts as one that is left alone, and nothing of it is on the bus.
 func TestReplay_killedAtAnyTime(t *testing.T) {
-	name := save(t, cowrieLog(1500))
+	name := save(t, cowrieLog(800))
 	for database, fresh := range databases {
 		t.Run(database, func(t *testing.T) {
 			server := natstest.Start(t)

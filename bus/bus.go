@@ -51,6 +51,7 @@ type Bus struct {
 	js  jetstream.JetStream
 
 	away     *outage                 // the server
+	refused  *outage                 // what the server does not answer
 	drought  *outage                 // of messages, whichever source notices
 	vanished *outage                 // of streams that are ours to make
 	storage  atomic.Pointer[Storage] // nil unless they are
@@ -68,7 +69,8 @@ func Connect(o Options, log *zap.Logger) (*Bus, error) {
 		return nil, err
 	}
 	away := newOutage(log, "NATS not reachable", "NATS reachable")
-	nc, err := o.Connection.dial(log, away)
+	refused := newOutage(log, "NATS does not allow", "")
+	nc, err := o.Connection.dial(log, away, refused)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", withoutURL(err))
 	}
@@ -81,7 +83,7 @@ func Connect(o Options, log *zap.Logger) (*Bus, error) {
 		return nil, fmt.Errorf("connect to JetStream: %w", err)
 	}
 	return &Bus{
-		o: o, log: log, nc: nc, js: js, away: away,
+		o: o, log: log, nc: nc, js: js, away: away, refused: refused,
 		drought:  newOutage(log, "no messages to be had", "messages to be had again"),
 		vanished: newOutage(log, "streams that vanished cannot be made anew", "streams that vanished are there again"),
 	}, nil
@@ -138,6 +140,9 @@ const patience = 3 * time.Second
 func (b *Bus) Trouble() string {
 	if err := b.reachable(); err != nil {
 		return explained(err)
+	}
+	if err := b.refused.lately(patience); err != nil {
+		return "not allowed: " + explained(err)
 	}
 	if err, lasting := b.drought.cause(); err != nil && lasting >= patience {
 		return "no messages to be had: " + explained(err)

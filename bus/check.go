@@ -132,8 +132,8 @@ func (b *Bus) checkConsumer(ctx context.Context, report Report) {
 // denied adds to an error what the server said about rights in the meantime:
 // a request that is not allowed is not answered.
 func (b *Bus) denied(err error) error {
-	if last := b.nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
-		return errors.Join(last, err)
+	if last := b.refused.lately(2 * answerWithin); err != nil && errors.Is(last, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%w: %w", last, err)
 	}
 	return err
 }
@@ -211,8 +211,7 @@ func Explain(err error) (hint string) {
 		return "" // they say so themselves
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return "give the account of --nats this right on the server (docs/security.md)"
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),
-		errors.Is(err, nats.ErrNkeysNotSupported), errors.Is(err, nats.ErrAccountAuthExpired):
+	case isLogin(err):
 		return "the server refuses the credentials: check --nats-creds, --nats-nkey or the user in --nats"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
 		return "enable JetStream on the server and for the account"

@@ -40,9 +40,10 @@ type Connection struct {
 	TLSImmediate bool // the server speaks TLS from the first byte
 }
 
-// dial returns a connection that is there or is being tried. away says which.
-func (c *Connection) dial(log *zap.Logger, away *outage) (*nats.Conn, error) {
-	opts := append(steady(c.Name), c.observed(log, away)...)
+// dial returns a connection that is there or is being tried. away says which,
+// refused what the server does not let us do.
+func (c *Connection) dial(log *zap.Logger, away, refused *outage) (*nats.Conn, error) {
+	opts := append(steady(c.Name), c.observed(log, away, refused)...)
 	conn := new(atomic.Pointer[nats.Conn])
 	identity, err := c.identity(conn)
 	if err != nil {
@@ -71,6 +72,18 @@ func (c *Connection) server(nc *nats.Conn) string {
 	return nc.ConnectedUrlRedacted()
 }
 
+// isLogin reports whether err says that the server does not let us in.
+func isLogin(err error) bool {
+	for _, refused := range []error{
+		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired, nats.ErrNkeysNotSupported,
+	} {
+		if errors.Is(err, refused) {
+			return true
+		}
+	}
+	return false
+}
+
 // steady are the options that let a connection outlive the server: the
 // library's defaults give up after two minutes, notice a dead peer after four
 // and send old acks late.
@@ -91,7 +104,7 @@ func steady(name string) []nats.Option {
 
 // observed are the handlers that log what happens to the connection. They run
 // on the library's goroutines, any number of times a second.
-func (c *Connection) observed(log *zap.Logger, away *outage) []nats.Option {
+func (c *Connection) observed(log *zap.Logger, away, refused *outage) []nats.Option {
 	trouble := newOutage(log, "NATS client reports an error", "")
 	return []nats.Option{
 		nats.ConnectHandler(func(nc *nats.Conn) {
@@ -110,7 +123,17 @@ func (c *Connection) observed(log *zap.Logger, away *outage) []nats.Option {
 			}
 			away.failed(cmp.Or(err, nats.ErrDisconnected))
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { trouble.failed(err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				refused.failed(err)
+				return
+			}
+			if isLogin(err) {
+				away.failed(err) // the library tells that here, and of the attempt to connect nothing
+				return
+			}
+			trouble.failed(err)
+		}),
 		nats.LameDuckModeHandler(func(*nats.Conn) { log.Info("NATS server is about to stop") }),
 	}
 }

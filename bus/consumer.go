@@ -81,7 +81,7 @@ func (b *Bus) ensureConsumer(ctx context.Context) (jetstream.Consumer, error) {
 		cons, err = b.bindConsumer(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("set up consumer %s: %w", b.o.Consumer.Name, err)
+		return nil, fmt.Errorf("set up consumer %s: %w", b.o.Consumer.Name, b.denied(err))
 	}
 	return cons, nil
 }

@@ -23,6 +23,7 @@ type outage struct {
 	told   bool       // this outage has such a line
 	count  int        // failures since then
 	last   error      // nil while it works
+	lastAt time.Time
 }
 
 func newOutage(log *zap.Logger, down, back string) *outage {
@@ -36,7 +37,7 @@ func (o *outage) failed(err error) {
 	if o.since.IsZero() {
 		o.since = now
 	}
-	o.count, o.last = o.count+1, err
+	o.count, o.last, o.lastAt = o.count+1, err, now
 	if now.Sub(o.logged) < reminder {
 		return
 	}
@@ -65,4 +66,14 @@ func (o *outage) cause() (last error, lasting time.Duration) {
 		return nil, 0
 	}
 	return o.last, time.Since(o.since)
+}
+
+// lately returns the last failure if it was no longer ago than that.
+func (o *outage) lately(ago time.Duration) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Since(o.lastAt) > ago {
+		return nil
+	}
+	return o.last
 }

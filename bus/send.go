@@ -97,15 +97,42 @@ func (b *Bus) sendError(m *nats.Msg, err error) error {
 		err = b.whyAway()
 	}
 	err = fmt.Errorf("publish %s: %w", b.bare(m.Subject), err)
-	switch {
-	case errors.Is(err, nats.ErrMaxPayload):
+	if errors.Is(err, nats.ErrMaxPayload) {
 		return ttp.Permanent(err)
-	case errors.Is(err, jetstream.ErrNoStreamResponse):
-		return fmt.Errorf("%w (no stream takes it: make it with `ttp-worker provision`, or run with --provision)", err)
-	case errors.Is(err, jetstream.ErrAsyncPublishTimeout), errors.Is(err, nats.ErrTimeout):
-		return fmt.Errorf("%w (no stream answers: look at the NATS server, whether the account of --nats may publish it, and with `ttp-worker doctor`)", err)
+	}
+	if cure := cureOf(err); cure != "" {
+		return fmt.Errorf("%w (%s)", b.denied(err), cure)
 	}
 	return err
+}
+
+// The server's numbers for a stream that takes no more; the library has no
+// names for them.
+const (
+	codeStoreFailed  jetstream.ErrorCode = 10077 // a limit of the stream is reached
+	codeNoResources  jetstream.ErrorCode = 10023
+	codeNoMoreBytes  jetstream.ErrorCode = 10047
+	codeSealedStream jetstream.ErrorCode = 10109
+)
+
+// cureOf is what the operator can do where a message was not taken.
+func cureOf(err error) string {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return "no stream takes it: make it with `ttp-worker provision`, or run with --provision"
+	case errors.Is(err, jetstream.ErrAsyncPublishTimeout), errors.Is(err, nats.ErrTimeout):
+		return "no stream answers: `ttp-worker doctor` looks at the streams and at what the account of --nats may publish"
+	case !errors.As(err, &api):
+		return ""
+	case api.ErrorCode == codeStoreFailed:
+		return "the stream is full: raise its limits, or let it discard old messages"
+	case api.ErrorCode == codeNoResources, api.ErrorCode == codeNoMoreBytes:
+		return "JetStream has no more room: raise max_file_store of the server or the account's limit"
+	case api.ErrorCode == codeSealedStream:
+		return "the stream is sealed and takes nothing any more: use another one"
+	}
+	return ""
 }
 
 // flight is what was published and not yet answered, in the order it was sent.

@@ -21,7 +21,7 @@ func (w *Worker) publish(ctx context.Context, list []ttp.Announcement) (publishe
 		done, err = idsOf(list), nil
 	}
 	if err != nil {
-		w.Status.Trouble(announcing, "nats: announcements are not taken and wait in the outbox: "+err.Error())
+		w.Status.Trouble(announcing, "nats: announcements are not taken and wait in the outbox: "+oneLine(err))
 	} else {
 		w.Status.Clear(announcing)
 	}

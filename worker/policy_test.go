@@ -34,7 +34,8 @@ type server struct {
 	noBus    bool // announcements are not taken
 	noDLQ    bool
 	noOutbox error // why it cannot be read
-	tries    int   // of dead letters
+	noAck    bool
+	tries    int // of dead letters
 	refuse   func(sourceID string) error
 	status   worker.Status
 }
@@ -111,10 +112,18 @@ func (h *handed) change(how func()) error {
 	how()
 	return nil
 }
-func (h *handed) Ack() error                    { return h.change(func() { h.ended = true }) }
-func (h *handed) AckSync(context.Context) error { return h.Ack() }
-func (h *handed) Reject(string) error           { return h.Ack() }
-func (h *handed) InProgress() error             { return nil }
+func (h *handed) Ack() error { return h.change(func() { h.ended = true }) }
+func (h *handed) AckSync(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended = !h.noAck; !h.ended {
+		h.out, h.due = false, time.Now().Add(10*time.Second) // the ack wait
+		return errors.New("no answer")
+	}
+	return nil
+}
+func (h *handed) Reject(string) error { return h.Ack() }
+func (h *handed) InProgress() error   { return nil }
 func (h *handed) Retry(after time.Duration) error {
 	return h.change(func() { h.out, h.due, h.delays = false, time.Now().Add(after), append(h.delays, after) })
 }

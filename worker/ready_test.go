@@ -12,17 +12,18 @@ import (
 func TestNotReady(t *testing.T) {
 	away := errors.New("connection refused")
 	refusing := func(err error) func(*server) { return func(s *server) { s.refuse = func(string) error { return err } } }
-	well := func(s *server) { s.refuse, s.noOutbox, s.noBus = nil, nil, false }
+	well := func(s *server) { s.refuse, s.noOutbox, s.noBus, s.noAck = nil, nil, false, false }
 	for name, c := range map[string]struct {
 		fault  func(s *server)
 		events int
 		after  time.Duration
 		want   string // a cause begins with it; "" for none
 	}{
-		"a write fails":                       {refusing(away), 1, 0, "database: connection: start it"},
+		"a write fails":                       {refusing(away), 1, 0, "database: connection: connection refused (start it)"},
 		"a lock is waited for":                {refusing(errLocked), 1, 2 * time.Second, ""},
-		"a lock stays":                        {refusing(errLocked), 1, 5 * time.Second, "database: conflict: wait"},
-		"the database is away, nothing to do": {func(s *server) { s.noOutbox = away }, 0, 6 * time.Second, "database: connection: start it"},
+		"a lock stays":                        {refusing(errLocked), 1, 5 * time.Second, "database: conflict: somebody holds a lock (wait)"},
+		"the database is away, nothing to do": {func(s *server) { s.noOutbox = away }, 0, 6 * time.Second, "database: connection: connection refused (start it)"},
+		"acknowledgements are not confirmed":  {func(s *server) { s.noAck = true }, 1, 0, "nats: acknowledgements are not confirmed: no answer"},
 		"announcements are not taken":         {func(s *server) { s.noBus = true }, 1, 0, "nats: announcements are not taken and wait in the outbox: no stream"},
 	} {
 		t.Run(name, func(t *testing.T) {

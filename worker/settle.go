@@ -66,8 +66,15 @@ func (l *lane) ack(ctx context.Context, deliveries []Delivery) {
 	if err := deliveries[last].AckSync(ctx); err != nil {
 		l.repeats.log(l.log, zap.WarnLevel, "", "acknowledgements not confirmed; what was not received comes again and adds nothing",
 			zap.Error(err), zap.Int("messages", len(deliveries)))
+		l.Status.Trouble(acknowledging, "nats: acknowledgements are not confirmed: "+oneLine(err))
+		return
 	}
+	l.Status.Clear(acknowledging)
 }
+
+// acknowledging is what ending messages is called in the worker's status. What
+// is not acknowledged comes again, so that there is always a next time.
+const acknowledging = "acknowledging"
 
 const (
 	ackTimeout     = 2 * time.Second

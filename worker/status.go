@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -77,6 +78,13 @@ func (w *Worker) databaseTrouble(who string, err error) (class, hint string) {
 	if class == conflict {
 		note = w.Status.Hindrance
 	}
-	note(who, "database: "+class+": "+hint)
+	note(who, "database: "+class+": "+oneLine(err)+" ("+hint+")")
 	return class, hint
+}
+
+// oneLine is the text of an error in at most so many bytes.
+func oneLine(err error) string {
+	const most = 300
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	return text[:min(len(text), most)]
 }

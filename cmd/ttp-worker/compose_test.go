@@ -92,7 +92,7 @@ func TestCluster_keepsEveryStreamThreeTimes(t *testing.T) {
 	var servers []*server.Server
 	for i, name := range names {
 		t.Setenv("NATS_NAME", name)
-		o := natsOptions(t, "cluster.conf")
+		o := natsOptions(t, "cluster.conf", nil)
 		if len(o.Routes) != len(names) {
 			t.Fatalf("%d routes", len(o.Routes))
 		}

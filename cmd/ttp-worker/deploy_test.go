@@ -24,7 +24,7 @@ const password = "s3cr3t-hunter2"
 // address for an account.
 func deployedNATS(t *testing.T, change func(*server.Options)) (ns *server.Server, urlOf func(user string) string) {
 	t.Helper()
-	o := natsOptions(t, "nats.conf")
+	o := natsOptions(t, "nats.conf", nil)
 	if change != nil {
 		change(o)
 	}
@@ -43,14 +43,17 @@ func deployedNATS(t *testing.T, change func(*server.Options)) (ns *server.Server
 }
 
 // natsOptions reads a configuration of deploy/nats, with passwords of the test
-// and on a free port.
-func natsOptions(t *testing.T, config string) *server.Options {
+// and on a free port. edit, if not nil, changes its text.
+func natsOptions(t *testing.T, config string, edit *strings.Replacer) *server.Options {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{config, "accounts.conf"} {
 		text, err := os.ReadFile(filepath.Join("../../deploy/nats", name))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if edit != nil {
+			text = []byte(edit.Replace(string(text)))
 		}
 		overwrite(t, filepath.Join(dir, name), string(text))
 	}
@@ -116,7 +119,8 @@ const shadow = `{"payload":{"attacker_ip":"198.51.100.7","command_text":"cat /et
 // clientOf is a JetStream client of an account, with the usual inbox.
 func clientOf(t *testing.T, url string) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // not on standard error
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // not on standard error
 	if err != nil {
 		t.Fatal(err)
 	}

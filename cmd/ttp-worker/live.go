@@ -191,12 +191,9 @@ func (l *live) insist(ctx context.Context, part string, log *zap.Logger, step fu
 		if errors.As(err, new(*bus.DriftError)) {
 			return err
 		}
-		_, hint := sink.Explain(err)
-		if part != "database" {
-			hint = bus.Explain(err)
-		}
+		hint := hintFor(part, err)
 		if l.bus.Connected() || part == "database" { // that the bus is not is said anyway, see notReady
-			status.Trouble(part, part+": "+err.Error()+" ("+hint+")")
+			status.Trouble(part, part+": "+withHint(err, hint).Error())
 		}
 		if n%logEvery == 0 {
 			log.Warn("cannot start working yet, will be tried again", zap.String("part", part), zap.Error(err), zap.String("hint", hint))
@@ -207,6 +204,16 @@ func (l *live) insist(ctx context.Context, part string, log *zap.Logger, step fu
 		case <-time.After(every):
 		}
 	}
+}
+
+// hintFor is what the operator can do about an error of a part; "" if the error
+// says so itself.
+func hintFor(part string, err error) (hint string) {
+	if part == "database" {
+		_, hint = sink.Explain(err)
+		return hint
+	}
+	return bus.Explain(err)
 }
 
 func (l *live) close() {

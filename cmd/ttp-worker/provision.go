@@ -48,9 +48,11 @@ func (o *runOptions) provisionOnce(ctx context.Context) error {
 }
 
 // hinted adds to an error of the bus what the operator can do about it.
-func hinted(err error) error {
-	if hint := bus.Explain(err); hint != "" {
-		return fmt.Errorf("%w (%s)", err, hint)
+func hinted(err error) error { return withHint(err, bus.Explain(err)) }
+
+func withHint(err error, hint string) error {
+	if hint == "" {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w (%s)", err, hint)
 }

@@ -31,7 +31,7 @@ const (
 
 // hints tell the operator what can be done.
 var hints = map[class]string{
-	classConnection: "check that the database server runs and that host, port and TLS options of --db are right",
+	classConnection: "check that the database server runs, that host, port and TLS options of --db are right and the certificates valid",
 	classConflict:   "nothing if it passes; else look for a long transaction that holds locks on ttp_tag",
 	classSchema:     "run `ttp-worker migrate`, and check that --db names the right database",
 	classAccess:     "check user and password of --db; the user needs SELECT, INSERT, UPDATE and DELETE on the database, and to migrate CREATE, ALTER, INDEX and REFERENCES",
@@ -58,11 +58,14 @@ func classify(err error) class {
 	if err == nil {
 		return classNone
 	}
-	if my, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		return classOr(mysqlClasses[my.Number])
+	if my, ok := errors.AsType[*mysql.MySQLError](err); ok && mysqlClasses[my.Number] != classNone {
+		return mysqlClasses[my.Number]
 	}
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		return sqliteClass(lite.Code())
+	}
+	if _, ok := errors.AsType[*connectError](err); ok {
+		return classConnection
 	}
 	if errors.Is(err, errRaced) {
 		return classConflict
@@ -81,12 +84,24 @@ func classify(err error) class {
 	return classOther
 }
 
-func classOr(c class) class {
-	if c == classNone {
-		return classOther
+// connecting marks the errors of its connector. Many of them have no number:
+// those of certificates, of the client's own files, of a server without TLS.
+type connecting struct{ driver.Connector }
+
+func (c connecting) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, &connectError{err}
 	}
-	return c
+	return conn, nil
 }
+
+// connectError is one that happened before there was a connection, so that no
+// row can be to blame.
+type connectError struct{ err error }
+
+func (c *connectError) Error() string { return "connect: " + c.err.Error() }
+func (c *connectError) Unwrap() error { return c.err }
 
 // mysqlClasses are the errors of MySQL, MariaDB and TiDB by number. What is
 // not in it is retried, as all but rows are.

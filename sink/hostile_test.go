@@ -276,6 +276,19 @@ func TestExplain_classifiesByNumber(t *testing.T) {
 	}
 }
 
+// What goes wrong before there is a connection must not be blamed on a message.
+func TestExplain_whatFailsWhileConnectingIsTheConnections(t *testing.T) {
+	db, err := sink.Open(testdb.MySQL(t)+"?tls=skip-verify", sink.Options{}) // of a server without TLS
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	_, err = db.Write(t.Context(), []ttp.Tagged{tagged("a", 1)})
+	if class, hint := sink.Explain(err); class != "connection" || !strings.Contains(hint, "TLS") {
+		t.Errorf("%v is %q (%s)", err, class, hint)
+	}
+}
+
 // A server that hangs at the commit must not hold up a worker that is to stop.
 func TestWrite_givesUpAHangingCommit(t *testing.T) {
 	dsn := testdb.MySQL(t)

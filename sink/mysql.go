@@ -31,7 +31,7 @@ func (d *DB) openMySQL(dsn string, maxOpen int, renew func() (string, error)) er
 	if err != nil {
 		return err
 	}
-	pool := sql.OpenDB(connector)
+	pool := sql.OpenDB(connecting{connector})
 	pool.SetMaxOpenConns(maxOpen)
 	pool.SetMaxIdleConns(maxOpen)
 	pool.SetConnMaxLifetime(3 * time.Minute) // the driver's advice: below the 5 minutes of common middleboxes

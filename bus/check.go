@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -211,6 +212,10 @@ func Explain(err error) (hint string) {
 		return "" // they say so themselves
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return "give the account of --nats this right on the server (docs/security.md)"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "the server's certificate is not accepted: renew it, or name the authority that signs it with --nats-ca"
+	case errors.As(err, new(tls.AlertError)), errors.Is(err, nats.ErrTLS):
+		return "TLS fails: renew or correct --nats-cert and --nats-key, or look at the TLS settings of the server"
 	case isLogin(err):
 		return "the server refuses the credentials: check --nats-creds, --nats-nkey or the user in --nats"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):

@@ -78,6 +78,14 @@ func (p *process) text() string {
 // start runs ttp-worker with args and waits until it is ready.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
+	p := startUnready(t, args...)
+	until(t, "the worker is ready", func() bool { return p.get("/readyz") != "" })
+	return p
+}
+
+// startUnready runs ttp-worker with args and waits until it can be asked.
+func startUnready(t *testing.T, args ...string) *process {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +108,7 @@ func start(t *testing.T, args ...string) *process {
 			p.mu.Unlock()
 		}
 	})
-	until(t, "the worker is ready", func() bool { return p.get("/readyz") != "" })
+	until(t, "the worker answers", func() bool { return p.get("/healthz") != "" })
 	return p
 }
 

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,6 +56,11 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 // issue makes NAME.pem and NAME.key for somebody at 127.0.0.1.
 func (a *authority) issue(t *testing.T, name string) (cert, key string) {
 	t.Helper()
+	return a.issueUntil(t, name, time.Now().Add(time.Hour))
+}
+
+func (a *authority) issueUntil(t *testing.T, name string, end time.Time) (cert, key string) {
+	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +68,7 @@ func (a *authority) issue(t *testing.T, name string) (cert, key string) {
 	a.sign(t, name, &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: end,
 	}, newKey(t))
 	return a.file(name + ".pem"), a.file(name + ".key")
 }
@@ -96,7 +102,13 @@ func (a *authority) sign(t *testing.T, name string, template *x509.Certificate, 
 // mutualTLS makes a NATS server ask for certificates of a.
 func (a *authority) mutualTLS(t *testing.T, o *server.Options) {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(a.issue(t, "nats"))
+	a.serve(t, o, time.Now().Add(time.Hour))
+}
+
+// serve is mutualTLS with a certificate of the server that ends then.
+func (a *authority) serve(t *testing.T, o *server.Options, end time.Time) {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(a.issueUntil(t, "nats", end))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +156,50 @@ func TestDoctor_mutualTLS(t *testing.T) {
 			}
 			if strings.Contains(out, password) {
 				t.Errorf("the password is in\n%s", out)
+			}
+		})
+	}
+}
+
+// TestBadHour_certificates wants the worker, which waits, and doctor to say
+// what is wrong with whose certificate.
+func TestBadHour_certificates(t *testing.T) {
+	t.Parallel()
+	over, valid := time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+	for name, c := range map[string]struct {
+		server, client time.Time
+		nats, database string // what to say
+	}{
+		"the servers' have expired": {
+			over, valid,
+			"certificate has expired .*renew it, or name the authority that signs it with --nats-ca",
+			"certificate has expired .*TLS options of --db are right and the certificates valid",
+		},
+		"ours has expired": {
+			valid, over,
+			"tls.*renew or correct --nats-cert and --nats-key",
+			"TLS options of --db are right and the certificates valid",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAuthority(t)
+			_, natsOf := deployedNATS(t, func(o *server.Options) { a.serve(t, o, c.server) })
+			serverCert, serverKey := a.issueUntil(t, "mariadb", c.server)
+			root := testdb.WithAccounts(t, "--ssl-ca="+a.file("ca.pem"), "--ssl-cert="+serverCert, "--ssl-key="+serverKey)
+			testdb.Exec(t, root.String(), "CREATE DATABASE ttp", "CREATE USER 'ttp'@'%' IDENTIFIED BY '"+password+"' REQUIRE X509", "GRANT ALL ON ttp.* TO 'ttp'@'%'")
+			cert, key := a.issueUntil(t, "worker", c.client)
+			options := []string{
+				"--nats", natsOf("admin"), "--nats-ca", a.file("ca.pem"), "--nats-cert", cert, "--nats-key", key,
+				"--db", accountOf(root, "ttp") + "?ssl-ca=" + a.file("ca.pem") + "&ssl-cert=" + cert + "&ssl-key=" + key,
+			}
+			p := startUnready(t, append([]string{"run"}, options...)...)
+			for _, want := range []string{c.nats, c.database} {
+				until(t, want, func() bool { return regexp.MustCompile(want).MatchString(p.causes(t)) })
+			}
+			p.noSecrets(t)
+			if out, err := execute(t, append([]string{"doctor"}, options...)...); err == nil || strings.Contains(out, password) {
+				t.Errorf("doctor: %v\n%s", err, out)
 			}
 		})
 	}

@@ -36,8 +36,20 @@ var evidences = []string{
 	strings.Repeat("ﷺ名😀 ", 300),
 }
 
-// sights is a database with tags of many techniques.
+// sights is a database with tags of some techniques.
 func sights(t *testing.T) *sink.DB {
+	t.Helper()
+	return seen(t, 8, 4000)
+}
+
+// crowded is one with tags of 300.
+func crowded(t *testing.T) *sink.DB {
+	t.Helper()
+	return seen(t, 2, 9000)
+}
+
+// seen is a database with tags of one in so many techniques.
+func seen(t *testing.T, oneIn, n int) *sink.DB {
 	t.Helper()
 	db, err := sink.Open(testdb.SQLite(t), sink.Options{})
 	if err != nil {
@@ -56,14 +68,14 @@ func sights(t *testing.T) *sink.DB {
 	rng := rand.New(rand.NewPCG(3, 4))
 	var known []attack.Technique
 	for _, tech := range attack.Techniques() {
-		if !tech.Revoked && rng.IntN(8) == 0 {
+		if !tech.Revoked && rng.IntN(oneIn) == 0 {
 			known = append(known, tech)
 		}
 	}
 	rng.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
 	arrived := ttp.Tagged{AttackerUUID: attacker, IdentityUUID: identity}
-	for n := range 4000 {
-		tech := known[int(rng.ExpFloat64()*12)%len(known)]
+	for n := range n {
+		tech := known[int(rng.ExpFloat64()*float64(len(known))/8)%len(known)]
 		f := ttp.Finding{
 			RuleID: fmt.Sprintf("R%04d", rng.IntN(40)), RuleVersion: 1, Tactic: tech.Tactics[rng.IntN(len(tech.Tactics))],
 			Technique: tech.ID, Confidence: []float64{0.4, 0.7, 0.9}[rng.IntN(3)], AttackRelease: attack.Release, MitreURL: tech.URL,
@@ -114,6 +126,8 @@ func TestPage_inABrowser(t *testing.T) {
 			}
 			nothingRan(t, p)
 			legible(t, p)
+			accessible(t, p, "the matrix")
+			named(t, p)
 			keyboard(t, p, v)
 			filter(t, p, v)
 			live(t, p, feed, v)
@@ -175,6 +189,7 @@ func keyboard(t *testing.T, p *browser.Page, v view) {
 	p.Key("Enter")
 	p.Until(`document.querySelectorAll("#drawer .tags li").length >= 8`)
 	shoot(p, v.String()+"-drawer")
+	accessible(t, p, "the drawer")
 	if got := p.Eval(`document.querySelector("#drawer").scrollWidth <= innerWidth && document.querySelector("#drawer-body").scrollWidth <= document.querySelector("#drawer-body").clientWidth`); got != true {
 		t.Error("the drawer is wider than it may be")
 	}

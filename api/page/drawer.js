@@ -34,7 +34,7 @@ export class Drawer {
     if (!this.dialog.open) this.dialog.showModal();
     this.body.scrollTop = 0;
     if (cell.count) this.next();
-    else this.said.textContent = "No tags of it, as the filters are.";
+    else this.said.textContent = "None of its tags match the filters.";
   }
 
   summary(cell, known) {
@@ -65,6 +65,7 @@ export class Drawer {
         const { path, values } = this.pathOf(source.technique, source.tactic);
         const { list, next } = await askPage(path, { ...values, limit: pageSize, after: source.after }, work.signal);
         this.list.append(...list.map((tag) => this.tag(tag)));
+        this.list.querySelectorAll("pre:not([tabindex])").forEach(scrollable);
         source.after = next || undefined;
       }
       const left = this.sources.some((s) => s.after !== undefined);
@@ -100,6 +101,14 @@ export class Drawer {
 
 function fact(name, value) {
   return [make("dt", {}, ...shown(name)), make("dd", {}, value)];
+}
+
+// scrollable lets the keyboard into a text that is longer than its box.
+function scrollable(box) {
+  if (box.scrollHeight <= box.clientHeight) return;
+  box.tabIndex = 0;
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", `${box.closest("dd").previousSibling.textContent}, a long text`);
 }
 
 function textOf(value) {

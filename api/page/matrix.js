@@ -108,7 +108,7 @@ export class Matrix {
     return make(
       "section",
       { class: "tactic", "aria-labelledby": label, "data-empty": String(list.length === 0), "data-tactic": tactic.id },
-      make("h3", { id: label }, make("span", {}, ...shown(tactic.name)), make("small", {}, total ? tags(total) : "none")),
+      make("h2", { id: label }, make("span", {}, ...shown(tactic.name)), make("small", {}, total ? tags(total) : "none")),
       make("ul", {}, ...list.map((cell) => this.item(cell, tactic))),
     );
   }
@@ -118,26 +118,32 @@ export class Matrix {
     return make("li", {}, this.button(cell, tactic), subs.length ? make("ul", { class: "subs" }, ...subs.map((s) => make("li", {}, this.button(s, tactic)))) : null);
   }
 
+  // button is named by what it shows and by what is there for ears alone.
   button(cell, tactic) {
     const name = this.catalogue.name(cell.id);
-    const number = make("b", {}, cell.count ? count(cell.count) : "");
+    const number = make("b");
+    const more = make("span", { class: "unseen" });
     const button = make(
       "button",
       {
-        type: "button", class: "cell", tabindex: "-1", "data-heat": this.heat(cell.count), title: `${cell.id} ${plain(name)}`,
-        "aria-label": this.label(cell, name, tactic), onclick: () => this.open(cell, tactic),
+        type: "button", class: "cell", tabindex: "-1", "data-key": `${tactic.id} ${cell.id}`, title: `${cell.id} ${plain(name)}`,
+        onclick: () => this.open(cell, tactic),
       },
-      number, make("span", { class: "name" }, ...breakable(name)),
+      number, make("span", { class: "name" }, ...breakable(name)), more,
     );
-    const key = `${tactic.id} ${cell.id}`;
-    button.dataset.key = key;
-    this.buttons.set(key, { button, number, cell, tactic });
+    const entry = { button, number, more, cell, tactic };
+    this.buttons.set(button.dataset.key, entry);
+    this.say(entry);
     return button;
   }
 
-  label(cell, name, tactic) {
-    const counted = cell.count ? `${tags(cell.count)}, highest confidence ${cell.confidence.toFixed(2)}` : "not seen";
-    return `${cell.id} ${plain(name)}, ${plain(tactic.name)}: ${counted}`;
+  // say shows what a cell has come to.
+  say({ button, number, more, cell, tactic }) {
+    button.dataset.heat = this.heat(cell.count);
+    const unit = make("span", { class: "unseen" }, cell.count === 1 ? " tag: " : cell.count ? " tags: " : "not seen: ");
+    number.replaceChildren(cell.count ? count(cell.count) : "", unit);
+    const confidence = cell.count ? `, highest confidence ${cell.confidence.toFixed(2)}` : "";
+    more.textContent = `, ${cell.id}, ${plain(tactic.name)}${confidence}`;
   }
 
   // grow shows that a cell has gained tags, if it is there.
@@ -146,9 +152,7 @@ export class Matrix {
       const found = this.buttons.get(key);
       if (!found) return false;
       found.cell.count += by;
-      found.number.textContent = count(found.cell.count);
-      found.button.dataset.heat = this.heat(found.cell.count);
-      found.button.setAttribute("aria-label", this.label(found.cell, this.catalogue.name(found.cell.id), found.tactic));
+      this.say(found);
       found.button.classList.remove("grown");
       void found.button.offsetWidth; // so that the animation begins anew
       found.button.classList.add("grown");

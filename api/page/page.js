@@ -14,7 +14,7 @@ let drawer;
 let rows = [];
 let fetching; // the AbortController of the rollup under way
 let stale; // the timer until the rollup is fetched again
-const ticks = { list: [], paused: false };
+const ticks = { list: [], waiting: 0, paused: false };
 
 // filters is what the form says.
 function filters() {
@@ -37,8 +37,9 @@ function scoped(prefix, fleet, f) {
   return f.scope ? `${prefix}${f.scope}/${encodeURIComponent(f.id)}` : fleet;
 }
 
-// show fetches the rollup that the filters ask for and draws it.
-async function show() {
+// show fetches the rollup that the filters ask for and draws it. It is read out
+// if somebody asked for it; what comes by itself would only interrupt.
+async function show({ asked = false } = {}) {
   clearTimeout(stale);
   stale = undefined;
   fetching?.abort();
@@ -49,7 +50,7 @@ async function show() {
     rows = await ask(scoped("by-", "techniques", f), f.values, fetching.signal);
     trouble("");
     draw();
-    element("said").textContent = `${tags(rows.reduce((sum, r) => sum + r.count, 0))} of ${count(rows.length)} techniques shown.`;
+    if (asked) element("said").textContent = `${tags(rows.reduce((sum, r) => sum + r.count, 0))} of ${count(rows.length)} techniques shown.`;
   } catch (error) {
     if (error.name === "AbortError") return;
     trouble(`Not up to date: ${error.message}`);
@@ -59,7 +60,7 @@ async function show() {
 }
 
 function refreshSoon(delay) {
-  stale ??= setTimeout(show, delay);
+  stale ??= setTimeout(() => show(), delay);
 }
 
 function draw() {
@@ -80,8 +81,9 @@ function figures(f) {
   element("figure-last").replaceChildren(last ? moment(last) : "–");
   const empty = element("empty");
   empty.hidden = total > 0;
+  element("matrix").hidden = total === 0 && !f.everything;
   const elsewhere = rows.length > ofMatrix.length;
-  empty.textContent = elsewhere ? "Nothing in this matrix; the other one has tags." : narrowed() ? "No tags, as the filters are." : "No tags yet. They appear here as soon as the worker stores any.";
+  empty.textContent = elsewhere ? "Nothing in this matrix; the other one has tags." : narrowed() ? "No tags match the filters." : "No tags yet. They appear here as soon as the worker stores any.";
 }
 
 // narrowed reports whether a filter is set.
@@ -127,7 +129,7 @@ function changed() {
   arrange();
   remember();
   drawTicks();
-  show();
+  show({ asked: true });
 }
 
 function narrow(name, value) {
@@ -205,7 +207,14 @@ function gain(tag, at) {
   figures(filters());
 }
 
+// held reports whether the list must stay as it is: somebody reads it, is about
+// to click, or has the focus in it.
+function held() {
+  return ticks.paused || element("ticks").matches(":hover, :focus-within");
+}
+
 function tick(tag) {
+  ticks.waiting++;
   suggest("deckies", tag.decky_id);
   suggest("ids", tag.identity_uuid);
   suggest("ids", tag.attacker_uuid);
@@ -214,7 +223,12 @@ function tick(tag) {
 }
 
 function drawTicks() {
-  if (ticks.paused) return;
+  if (held()) {
+    element("waiting").textContent = ticks.waiting ? `${count(ticks.waiting)} new` : "";
+    return;
+  }
+  ticks.waiting = 0;
+  element("waiting").textContent = "";
   const f = filters();
   const list = ticks.list.filter((t) => passes(t, f)).slice(0, 40);
   element("ticks").replaceChildren(...list.map((t) => {
@@ -290,9 +304,10 @@ function prepareTicker() {
   button.addEventListener("click", () => {
     ticks.paused = !ticks.paused;
     button.setAttribute("aria-pressed", String(ticks.paused));
-    button.textContent = ticks.paused ? "Go on" : "Pause";
     drawTicks();
   });
+  element("ticks").addEventListener("pointerleave", drawTicks);
+  element("ticks").addEventListener("focusout", () => setTimeout(drawTicks)); // the focus may only move on
 }
 
 async function start() {
@@ -312,7 +327,7 @@ async function start() {
   prepareExport();
   prepareTicker();
   arrange();
-  await show();
+  await show({ asked: true });
   await firstTicks();
   document.documentElement.dataset.ready = "yes";
   listen(heard, lively);

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -217,21 +218,83 @@ func (p *Page) Until(expression string) {
 	}
 }
 
-// Key presses and releases a key: "ArrowDown", "Enter".
-func (p *Page) Key(name string) {
-	p.t.Helper()
-	codes := map[string]int{"Enter": 13, "Escape": 27, "Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
-	text := ""
-	if name == "Enter" {
-		text = "\r"
-	}
-	p.call("Input.dispatchKeyEvent", map[string]any{"type": "keyDown", "key": name, "code": name, "windowsVirtualKeyCode": codes[name], "text": text}, nil)
-	p.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": name, "code": name, "windowsVirtualKeyCode": codes[name]}, nil)
+// keyCodes are those of keys that make no text; Enter makes some all the same.
+var keyCodes = map[string]int{
+	"Enter": 13, "Escape": 27, "Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35,
 }
 
-// Screenshot writes what is to be seen to a PNG file.
+// Key presses and releases a key: "ArrowDown", "Enter", "Shift+Tab", "/".
+func (p *Page) Key(name string) {
+	p.t.Helper()
+	modifiers := 0
+	if rest, shifted := strings.CutPrefix(name, "Shift+"); shifted {
+		name, modifiers = rest, 8
+	}
+	text := ""
+	switch {
+	case name == "Enter":
+		text = "\r"
+	case keyCodes[name] == 0:
+		text = name
+	}
+	event := map[string]any{"type": "keyDown", "key": name, "code": name, "windowsVirtualKeyCode": keyCodes[name], "text": text, "modifiers": modifiers}
+	p.call("Input.dispatchKeyEvent", event, nil)
+	event["type"], event["text"] = "keyUp", ""
+	p.call("Input.dispatchKeyEvent", event, nil)
+}
+
+// Point moves the pointer to a place of the window, in CSS pixels.
+func (p *Page) Point(x, y float64) {
+	p.t.Helper()
+	p.call("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": x, "y": y}, nil)
+}
+
+// Node is what assistive technology is told of an element.
+type Node struct {
+	Role, Name string
+	Focusable  bool
+	Live       string // "polite" or "assertive" if changes are read out
+}
+
+// Accessible returns what assistive technology is told, in the page's order.
+func (p *Page) Accessible() (nodes []Node) {
+	p.t.Helper()
+	type value struct{ Value any }
+	var tree struct {
+		Nodes []struct {
+			Ignored    bool
+			Role, Name value
+			Properties []struct {
+				Name  string
+				Value value
+			}
+		}
+	}
+	p.call("Accessibility.getFullAXTree", nil, &tree)
+	text := func(v value) string { s, _ := v.Value.(string); return s }
+	for _, n := range tree.Nodes {
+		if n.Ignored {
+			continue
+		}
+		node := Node{Role: text(n.Role), Name: text(n.Name)}
+		for _, property := range n.Properties {
+			switch property.Name {
+			case "focusable":
+				node.Focusable = property.Value.Value == true
+			case "live":
+				node.Live = text(property.Value)
+			}
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes
+}
+
+// Screenshot writes what is to be seen to a PNG file, once nothing moves any
+// more but what moves for ever.
 func (p *Page) Screenshot(file string) {
 	p.t.Helper()
+	p.Until("document.getAnimations().every(a => a.playState !== 'running' || a.effect.getComputedTiming().endTime === Infinity)")
 	var shot struct{ Data string }
 	p.call("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
 	data, err := base64.StdEncoding.DecodeString(shot.Data)

@@ -149,3 +149,28 @@ func DropIndexes(ctx context.Context, d *DB) (restore func() error, err error) {
 	}
 	return func() error { return run(adds) }, errors.Join(err, run(drops))
 }
+
+// Rows returns what a query finds, the columns of a row with a blank between.
+func Rows(ctx context.Context, d *DB, query string) (list []string, err error) {
+	rows, err := d.read.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	values := make([]string, len(names))
+	into := make([]any, len(names))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		list = append(list, strings.Join(values, " "))
+	}
+	return list, rows.Err()
+}

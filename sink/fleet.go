@@ -14,8 +14,9 @@ const (
 	fleetSettled = time.Hour
 
 	// fleetMany is how many tags a day has at least that is remembered. The tags
-	// of other days are read whenever they are asked for.
-	fleetMany = 5_000
+	// of other days are read whenever they are asked for: two million in ten
+	// years at the most.
+	fleetMany = 500
 
 	// fleetTrusted is how long the count of a day is taken to be right. Tags may
 	// have been deleted since, or others written with a time of that day.

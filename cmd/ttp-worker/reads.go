@@ -233,6 +233,7 @@ func newTags() *cobra.Command {
 
 func techniqueTable(list []api.Technique, campaign bool) *table {
 	t := &table{head: []string{"TECHNIQUE", "NAME", "TACTIC", "TAGS", "CONFIDENCE", "FIRST SEEN", "LAST SEEN"}, numbers: map[int]bool{3: true, 4: true}}
+	t.spare, t.cut = []string{"PAGE", "FIRST SEEN", "CONFIDENCE", "LAST SEEN"}, []string{"NAME", "TACTIC"}
 	if campaign {
 		t.head = append(t.head, "IDENTITIES")
 		t.numbers[7] = true
@@ -250,7 +251,7 @@ func techniqueTable(list []api.Technique, campaign bool) *table {
 }
 
 func phaseTable(list []api.Phase) *table {
-	t := &table{head: []string{"TIME", "DECKY", "TACTIC", "TAGS", "LAST SEEN"}, numbers: map[int]bool{3: true}}
+	t := &table{head: []string{"TIME", "DECKY", "TACTIC", "TAGS", "LAST SEEN"}, numbers: map[int]bool{3: true}, spare: []string{"LAST SEEN"}, cut: []string{"DECKY"}}
 	for _, p := range list {
 		t.rows = append(t.rows, []string{stamp(p.Time), p.DeckyID, orText(p.TacticName, p.Tactic), strconv.FormatInt(p.Count, 10), stamp(p.LastSeen)})
 	}
@@ -259,6 +260,7 @@ func phaseTable(list []api.Phase) *table {
 
 func tagTable(list []api.Tag) *table {
 	t := &table{head: []string{"TIME", "TECHNIQUE", "TACTIC", "CONFIDENCE", "RULE", "DECKY", "ATTACKER", "EVIDENCE"}, numbers: map[int]bool{3: true}}
+	t.spare, t.cut = []string{"ATTACKER", "CONFIDENCE", "TACTIC", "RULE", "DECKY"}, []string{"DECKY", "EVIDENCE"}
 	for i := range list {
 		tag := &list[i]
 		t.rows = append(t.rows, []string{

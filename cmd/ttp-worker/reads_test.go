@@ -142,6 +142,34 @@ func TestTable_isAlignedAndHarmless(t *testing.T) {
 	}
 }
 
+// TestTable_fitsTheTerminal makes sure that what matters most is to be seen
+// however narrow a terminal is.
+func TestTable_fitsTheTerminal(t *testing.T) {
+	table := tagTable([]api.Tag{{
+		Technique: "T1059", SubTechnique: new("T1059.004"), Tactic: "TA0002", RuleID: "R0001", RuleVersion: 1, DeckyID: new("web-server-01"),
+		AttackerUUID: new(readIdentity), Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote(strings.Repeat("wget ", 20))}},
+	}})
+	for columns, want := range map[int]string{
+		40:  "TIME TECHNIQUE EVIDENCE",
+		80:  "TIME TECHNIQUE DECKY EVIDENCE",
+		100: "TIME TECHNIQUE TACTIC RULE DECKY EVIDENCE",
+		120: "TIME TECHNIQUE TACTIC CONFIDENCE RULE DECKY EVIDENCE",
+		200: "TIME TECHNIQUE TACTIC CONFIDENCE RULE DECKY ATTACKER EVIDENCE",
+	} {
+		var out bytes.Buffer
+		if err := table.write(&out, columns); err != nil {
+			t.Fatal(err)
+		}
+		head, row, _ := strings.Cut(out.String(), "\n")
+		if got := strings.Join(strings.Fields(strings.TrimSuffix(head, "…")), " "); !strings.HasPrefix(want, got) || len(want)-len(got) > 7 {
+			t.Errorf("%d columns: %q, want %q", columns, got, want)
+		}
+		if n := utf8.RuneCountInString(strings.TrimSuffix(row, "\n")); n > columns || columns >= 80 && !strings.Contains(row, "wget wget wget") {
+			t.Errorf("%d columns: %d wide: %s", columns, n, row)
+		}
+	}
+}
+
 func TestTable_csvIsNoFormula(t *testing.T) {
 	table := &table{head: []string{"A", "N"}, numbers: map[int]bool{1: true}, rows: [][]string{{readHostile, "-1"}, {"@x", "2"}, {"plain", "3"}}}
 	var out bytes.Buffer

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -19,6 +21,10 @@ type table struct {
 	head    []string
 	rows    [][]string
 	numbers map[int]bool // the columns that are aligned at their right
+
+	// What a narrow terminal does without, the first at once; and what it may
+	// show the beginning of.
+	spare, cut []string
 }
 
 // wide is the width that is kept to where it is not known.
@@ -37,6 +43,9 @@ func (t *table) write(out io.Writer, columns int) error {
 		rows = append(rows, shown)
 	}
 	widths := t.widths(rows)
+	if columns > 0 {
+		t.fit(widths, columns)
+	}
 	var b strings.Builder
 	for _, row := range rows {
 		line := t.line(row, widths)
@@ -60,26 +69,72 @@ func (t *table) widths(rows [][]string) []int {
 	return widths
 }
 
+// A column that may be cut is so wide before anything is left out for it, and
+// at least so wide.
+const (
+	comfortable = 24
+	enough      = 12
+)
+
+// fit makes the lines no longer than columns, if it can: it leaves out what is
+// spare, then cuts what is widest. A column that is left out has no width.
+func (t *table) fit(widths []int, columns int) {
+	cut := make([]int, len(t.cut))
+	most := slices.Clone(widths)
+	for i, name := range t.cut {
+		cut[i] = slices.Index(t.head, name)
+		most[cut[i]] = min(most[cut[i]], comfortable)
+	}
+	for _, name := range t.spare {
+		if length(most) > columns {
+			i := slices.Index(t.head, name)
+			most[i], widths[i] = 0, 0
+		}
+	}
+	for length(widths) > columns && len(cut) > 0 {
+		widest := slices.MaxFunc(cut, func(a, b int) int { return cmp.Compare(widths[a], widths[b]) })
+		if widths[widest] <= enough {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+// length is that of a line.
+func length(widths []int) (n int) {
+	for _, width := range widths {
+		if width > 0 {
+			n += width + len(gap)
+		}
+	}
+	return n - len(gap)
+}
+
+// gap stands between two columns.
+const gap = "  "
+
+// line writes the cells as wide as their columns are. The last is as long as it
+// likes; what is too long for the terminal is cut there.
 func (t *table) line(row []string, widths []int) string {
-	var b strings.Builder
+	var cells []string
 	for i, cell := range row {
-		if i < len(row)-1 {
+		last := i == len(row)-1
+		if widths[i] == 0 {
+			continue
+		}
+		if !last {
 			cell = short(cell, widths[i])
 		}
 		padding := strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(cell)))
 		switch {
 		case t.numbers[i]:
-			b.WriteString(padding + cell)
-		case i < len(row)-1:
-			b.WriteString(cell + padding)
-		default:
-			b.WriteString(cell)
+			cell = padding + cell
+		case !last:
+			cell += padding
 		}
-		if i < len(row)-1 {
-			b.WriteString("  ")
-		}
+		cells = append(cells, cell)
 	}
-	return b.String()
+	return strings.Join(cells, gap)
 }
 
 // terminalWidth returns that of out, 0 if it is no terminal.

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"ttp-worker/internal/servers"
 )
 
 // latencies measures the time from publishing an event to seeing its
@@ -22,8 +20,7 @@ func (r *rig) latencies(ctx context.Context, t *table) error {
 	if err != nil {
 		return err
 	}
-	p, err := servers.Spawn(filepath.Join(r.dir, "worker.log"), nil, r.worker, "run", "--nats", st.url, "--db", st.dsn, "--rules", filepath.Join(r.dir, "rules-marked"))
-	r.keep(nil, p)
+	p, err := r.spawnWorker("latency", "run", "--nats", st.url, "--db", st.dsn, "--rules", filepath.Join(r.dir, "rules-marked"))
 	if err != nil {
 		return err
 	}

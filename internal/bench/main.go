@@ -10,8 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
 	"syscall"
 
 	"ttp-worker/internal/servers"
@@ -26,6 +26,7 @@ type options struct {
 	only           string
 	corpus         string
 	keep           string
+	profiles       string
 }
 
 func main() {
@@ -33,9 +34,10 @@ func main() {
 	var bare bareOptions
 	flag.IntVar(&o.events, "events", 100_000, "messages of a run")
 	flag.IntVar(&o.rounds, "rounds", 1, "how often everything is run; medians are printed")
-	flag.StringVar(&o.only, "only", "", "run only the scenarios whose name contains this")
+	flag.StringVar(&o.only, "only", "", "run only the scenarios whose name matches this regular expression")
 	flag.StringVar(&o.corpus, "corpus", "cmd/ttp-worker/demodata/honeypot-commands.jsonl", "commands: JSON lines with a member input")
 	flag.StringVar(&o.keep, "dir", "", "directory of servers and logs, kept; empty means a temporary one")
+	flag.StringVar(&o.profiles, "profiles", "", "directory for profiles of the worker, which is then built with them; empty means none")
 	flag.StringVar(&bare.nats, "bare-nats", "", "be the bare loop: on this server")
 	flag.StringVar(&bare.db, "bare-db", "", "and this database")
 	flag.Parse()
@@ -95,9 +97,12 @@ func (o *options) run(ctx context.Context) error {
 		defer os.RemoveAll(temp)
 		dir = temp
 	}
-	r := &rig{dir: dir, events: o.events}
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	r := &rig{dir: dir, events: o.events, profiles: o.profiles}
 	defer r.close()
-	var err error
 	if r.corpus, err = readCorpus(o.corpus); err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func (o *options) run(ctx context.Context) error {
 	defer table.print() // what was measured before an error counts
 	for round := range o.rounds {
 		for _, s := range scenarios() {
-			if !strings.Contains(s.name, o.only) {
+			if !only.MatchString(s.name) {
 				continue
 			}
 			m, err := r.measure(ctx, s)
@@ -121,7 +126,7 @@ func (o *options) run(ctx context.Context) error {
 			fmt.Fprintf(os.Stderr, "round %d: %-45s %8.0f events/s\n", round+1, s.name, m.rate())
 			table.add(s, m)
 		}
-		if strings.Contains("latency", o.only) || o.only == "" {
+		if only.MatchString("latency") {
 			if err := r.latencies(ctx, table); err != nil {
 				return fmt.Errorf("latency: %w", err)
 			}
@@ -133,7 +138,11 @@ func (o *options) run(ctx context.Context) error {
 // build makes the programs and writes the rules.
 func (r *rig) build(ctx context.Context) error {
 	r.worker, r.natsServer = filepath.Join(r.dir, "ttp-worker"), filepath.Join(r.dir, "nats-server")
-	if err := servers.Build(ctx, r.worker, "ttp-worker/cmd/ttp-worker", "-trimpath", "-ldflags", "-s -w"); err != nil {
+	flags := []string{"-trimpath", "-ldflags", "-s -w"}
+	if r.profiles != "" {
+		flags = []string{"-tags", "profile"}
+	}
+	if err := servers.Build(ctx, r.worker, "ttp-worker/cmd/ttp-worker", flags...); err != nil {
 		return err
 	}
 	if err := servers.Build(ctx, r.natsServer, servers.NATSPackage); err != nil {

@@ -77,9 +77,9 @@ func (t *table) print() {
 		}
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%s\t%.1f\t%.1f\t%.1f\t%d\t\n", name, rate,
 			median(each(runs, func(m measurement) float64 { return float64(m.tags) / m.elapsed.Seconds() })), ratio,
-			perEvent(func(m measurement) time.Duration { return m.contenderCPU }),
-			perEvent(func(m measurement) time.Duration { return m.natsCPU }),
-			perEvent(func(m measurement) time.Duration { return m.dbCPU }),
+			perEvent(func(m measurement) time.Duration { return m.used.contender }),
+			perEvent(func(m measurement) time.Duration { return m.used.nats }),
+			perEvent(func(m measurement) time.Duration { return m.used.db }),
 			median(each(runs, func(m measurement) int64 { return m.peakMemory }))>>20)
 	}
 	_ = w.Flush() // to a terminal or a file; there is nobody to tell

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,16 +25,17 @@ type rig struct {
 	corpus             []string
 	tags               []int // of each line of the corpus, by the built-in rules
 	worker, natsServer string
+	profiles           string // directory; "": none are wanted
 	running            []*servers.Process
 	ports              servers.Ports
 }
 
-// measurement is what one run showed.
+// measurement is what one run showed, from the first delivery on.
 type measurement struct {
-	events, tags                 int
-	elapsed                      time.Duration
-	contenderCPU, natsCPU, dbCPU time.Duration
-	peakMemory                   int64
+	events, tags int
+	elapsed      time.Duration
+	used         usage
+	peakMemory   int64 // since the contender's start
 }
 
 func (m measurement) rate() float64 { return float64(m.events) / m.elapsed.Seconds() }
@@ -48,7 +50,9 @@ func (r *rig) close() {
 // stage is one run's servers.
 type stage struct {
 	dir      string
+	embedded string // where the worker's own servers keep their state, "" for none
 	url      string // of the bus
+	nc       *nats.Conn
 	js       jetstream.JetStream
 	nats, db *servers.Server // nil if the worker brings it
 	dsn      string
@@ -62,11 +66,13 @@ func (r *rig) measure(ctx context.Context, s scenario) (m measurement, err error
 	if err != nil {
 		return m, err
 	}
-	if s.db == "sqlite" {
-		return r.embedded(ctx, s, st)
-	}
 	if err := r.publish(ctx, st.js, s.mix); err != nil {
 		return m, err
+	}
+	if s.db == "sqlite" {
+		if err := r.embed(ctx, st); err != nil {
+			return m, err
+		}
 	}
 	if s.again {
 		if _, err := r.contest(ctx, s, st); err != nil {
@@ -86,12 +92,10 @@ func (r *rig) stage(ctx context.Context, s scenario) (*stage, error) {
 		return nil, err
 	}
 	st := &stage{dir: dir}
-	if s.db == "sqlite" {
-		st.dsn = "sqlite://" + filepath.Join(dir, "ttp.db")
-		return st, nil
-	}
-	if err := r.startDatabase(ctx, st, dir); err != nil {
-		return nil, err
+	if s.db != "sqlite" {
+		if err := r.startDatabase(ctx, st, dir); err != nil {
+			return nil, err
+		}
 	}
 	port, err := r.ports.Next()
 	if err != nil {
@@ -105,7 +109,32 @@ func (r *rig) stage(ctx context.Context, s scenario) (*stage, error) {
 	}
 	r.running = append(r.running, st.nats.Process)
 	st.url = "nats://" + st.nats.Addr()
-	return st, st.connect(ctx)
+	if err := st.connect(); err != nil {
+		return nil, err
+	}
+	return st, st.streams(ctx)
+}
+
+// embed ends the server that has taken the events and gives its streams to the
+// worker's own, beside a database in the same directory.
+func (r *rig) embed(ctx context.Context, st *stage) error {
+	st.embedded = filepath.Join(st.dir, "state")
+	if err := st.nats.Term(time.Minute); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(st.embedded, 0o700); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(st.dir, "nats", "store"), filepath.Join(st.embedded, "nats")); err != nil {
+		return err
+	}
+	port, err := r.ports.Next()
+	if err != nil {
+		return err
+	}
+	st.nats, st.url = nil, fmt.Sprintf("nats://127.0.0.1:%d", port)
+	st.dsn = "sqlite://" + filepath.Join(st.embedded, "ttp.db")
+	return r.tables(ctx, st.dsn)
 }
 
 func (r *rig) startDatabase(ctx context.Context, st *stage, dir string) error {
@@ -152,17 +181,20 @@ func (r *rig) tables(ctx context.Context, dsn string) error {
 	return db.CreateAttackers(ctx, list)
 }
 
-func (st *stage) connect(ctx context.Context) error {
-	nc, err := nats.Connect(st.url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
-	if err != nil {
+// connect connects to the bus, wherever it is now.
+func (st *stage) connect() error {
+	if st.nc != nil {
+		st.nc.Close()
+	}
+	var err error
+	if st.nc, err = nats.Connect(st.url, nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(20*time.Millisecond)); err != nil {
 		return err
 	}
-	if st.js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(10_000)); err != nil {
-		return err
-	}
-	if st.nats == nil {
-		return nil
-	}
+	st.js, err = jetstream.New(st.nc, jetstream.WithPublishAsyncMaxPending(10_000), jetstream.WithDefaultTimeout(time.Second))
+	return err
+}
+
+func (st *stage) streams(ctx context.Context) error {
 	for _, cfg := range []jetstream.StreamConfig{
 		{Name: "TELEMETRY", Subjects: []string{"attacker.>", "identity.>", "credential.>", "email.>", "canary.>"}},
 		{Name: "TTP", Subjects: []string{"ttp.tagged", "ttp.rule.>"}},
@@ -199,145 +231,17 @@ func (r *rig) messages(m mix) int {
 	return r.events
 }
 
-// contest lets the contender work until nothing is left.
-func (r *rig) contest(ctx context.Context, s scenario, st *stage) (m measurement, err error) {
-	contenders, err := r.start(s, st)
-	if err != nil {
-		return m, err
-	}
-	nats0, db0 := st.nats.CPU(), st.db.CPU()
-	elapsed, err := untilIdle(ctx, st.js, r.messages(s.mix), contenders)
-	if err != nil {
-		return m, err
-	}
-	m = measurement{events: r.events, elapsed: elapsed, natsCPU: st.nats.CPU() - nats0, dbCPU: st.db.CPU() - db0}
-	for _, p := range contenders {
-		m.contenderCPU += p.CPU()
-		m.peakMemory = max(m.peakMemory, p.PeakMemory())
-		if err := p.Term(time.Minute); err != nil {
-			return m, err
-		}
-	}
-	m.tags, err = countTags(ctx, st)
-	return m, err
-}
-
-func (r *rig) start(s scenario, st *stage) (contenders []*servers.Process, err error) {
-	if s.contender == "bare" {
-		exe, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		p, err := servers.Spawn(filepath.Join(r.dir, "bare.log"), nil, exe, "-bare-nats", st.url, "-bare-db", st.driver)
-		return r.keep(contenders, p), err
-	}
-	for range s.workers {
-		args := append([]string{"run", "--nats", st.url, "--db", st.dsn, "--lanes", fmt.Sprint(s.lanes)}, r.rules(s)...)
-		p, err := servers.Spawn(filepath.Join(r.dir, "worker.log"), nil, r.worker, args...)
-		if err != nil {
-			return contenders, err
-		}
-		contenders = r.keep(contenders, p)
-	}
-	return contenders, nil
-}
-
-func (r *rig) keep(list []*servers.Process, p *servers.Process) []*servers.Process {
-	if p != nil {
-		r.running = append(r.running, p)
-		list = append(list, p)
-	}
-	return list
-}
-
-// rules are the flags that name the rules of a scenario.
-func (r *rig) rules(s scenario) []string {
-	switch {
-	case s.mix.marks != nil:
-		return []string{"--rules", filepath.Join(r.dir, "rules-marked")}
-	case s.rules > 1:
-		return []string{"--rules", "builtin", "--rules", filepath.Join(r.dir, fmt.Sprintf("rules-%d", s.rules))}
-	}
-	return []string{"--rules", "builtin"}
-}
-
-// untilIdle waits until every message is acknowledged and returns how long it
-// took from the first delivery on.
-func untilIdle(ctx context.Context, js jetstream.JetStream, messages int, contenders []*servers.Process) (time.Duration, error) {
-	var begun time.Time
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-ticker.C:
-		}
-		for _, p := range contenders {
-			if p.Ended() {
-				return 0, errors.New("a contender has ended, see " + p.Log)
-			}
-		}
-		consumer, err := js.Consumer(ctx, "TELEMETRY", "ttp-worker")
-		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		info := consumer.CachedInfo()
-		if begun.IsZero() && info.Delivered.Consumer > 0 {
-			begun = time.Now()
-		}
-		if info.AckFloor.Stream >= uint64(messages) && info.NumAckPending == 0 {
-			return time.Since(begun), nil
-		}
-	}
-}
-
 func countTags(ctx context.Context, st *stage) (n int, err error) {
-	db, err := st.db.Open("root", "bench")
+	var db *sql.DB
+	if st.db != nil {
+		db, err = st.db.Open("root", "bench")
+	} else {
+		db, err = sql.Open("sqlite", strings.TrimPrefix(st.dsn, "sqlite://"))
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer db.Close()
 	err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM ttp_tag").Scan(&n)
 	return n, err
-}
-
-// embedded measures the worker with bus and database inside. The events can
-// only be published while it works.
-func (r *rig) embedded(ctx context.Context, s scenario, st *stage) (m measurement, err error) {
-	port, err := r.ports.Next()
-	if err != nil {
-		return m, err
-	}
-	st.url = fmt.Sprintf("nats://127.0.0.1:%d", port)
-	dir := filepath.Join(st.dir, "state")
-	args := append([]string{"run", "--embedded", dir, "--nats", st.url, "--lanes", fmt.Sprint(s.lanes)}, r.rules(s)...)
-	p, err := servers.Spawn(filepath.Join(r.dir, "worker.log"), nil, r.worker, args...)
-	contenders := r.keep(nil, p)
-	if err != nil {
-		return m, err
-	}
-	if err := st.connect(ctx); err != nil {
-		return m, err
-	}
-	if err := servers.Eventually(30*time.Second, func() error {
-		_, err := st.js.Consumer(ctx, "TELEMETRY", "ttp-worker")
-		return err
-	}); err != nil {
-		return m, err
-	}
-	published := make(chan error, 1)
-	begun := time.Now()
-	go func() { published <- r.publish(ctx, st.js, s.mix) }()
-	if _, err := untilIdle(ctx, st.js, r.messages(s.mix), contenders); err != nil {
-		return m, err
-	}
-	m = measurement{events: r.events, elapsed: time.Since(begun), contenderCPU: p.CPU(), peakMemory: p.PeakMemory()}
-	if err := <-published; err != nil {
-		return m, err
-	}
-	return m, p.Term(time.Minute)
 }

@@ -23,6 +23,7 @@ type automaton struct {
 	width  uint32   // classes
 	shift  uint32   // a row has 1<<shift steps
 	ends   uint32
+	index  int      // among those of a matcher
 	found  []ending // the literals of all states from ends on
 	bounds []uint32 // where in found those of a state begin, by state less ends
 }

@@ -41,7 +41,7 @@ func newMatcher(o Options, kind ttp.Kind, rules []*definition) *matcher {
 	}
 	c.index()
 	c.prune()
-	c.automata()
+	c.makeAutomata()
 	c.listLeads()
 	c.listSlots()
 	c.shareEvidence()

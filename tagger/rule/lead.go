@@ -93,7 +93,7 @@ func (c *compiler) prune() {
 // automata sorts the literals: those that are only looked for as a whole value
 // are looked up; of the others those that are parts of a command's text are
 // found in one pass over it, the rest in one over their own field.
-func (c *compiler) automata() {
+func (c *compiler) makeAutomata() {
 	texts := make([][]string, len(c.slots))
 	endings := make([][]ending, len(c.slots))
 	for id := range c.literals {
@@ -116,7 +116,9 @@ func (c *compiler) automata() {
 	}
 	for i := range c.slots {
 		if len(texts[i]) > 0 {
-			c.slots[i].words = newAutomaton(texts[i], endings[i])
+			a := newAutomaton(texts[i], endings[i])
+			a.index = len(c.automata)
+			c.slots[i].words, c.automata = a, append(c.automata, a)
 		}
 	}
 }

@@ -17,7 +17,8 @@ type matcher struct {
 	slots   []slot
 	atoms   []atom
 
-	leads [][]lead // by literal
+	leads    [][]lead // by literal
+	automata []*automaton
 
 	// The slots in which literals are looked for: once in an event, in the line
 	// that was typed, in each simple command. A payload that has members called

@@ -94,38 +94,40 @@ func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64,
 }
 
 func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, text T, epoch uint64, candidates bitset) {
-	state, class, ends, shift := uint32(0), &a.class, a.ends, a.shift&31
+	s.text++
+	state, class, ends, shift, quiet := uint32(0), &a.class, a.ends, a.shift&31, s.quiet[a.index]
 	for i := 0; i < len(text); i++ {
 		state = uint32(next[state<<shift|uint32(class[text[i]])])
-		if state < ends {
+		if state < ends || quiet[state-ends] == s.text {
 			continue
 		}
-		s.sawAll(a.literalsAt(state), i+1, epoch, candidates)
+		if s.sawAll(a.literalsAt(state), i+1, epoch, candidates) {
+			quiet[state-ends] = s.text
+		}
 	}
 }
 
-// sawAll notes that literals end there in the text that is being scanned.
-func (s *scratch) sawAll(found []ending, end int, epoch uint64, candidates bitset) {
+// sawAll notes that literals end there in the text that is being scanned. It
+// reports whether seeing them again in the text would change nothing.
+func (s *scratch) sawAll(found []ending, end int, epoch uint64, candidates bitset) bool {
 	if s.only != noPart {
 		s.sawOnly(found, end, epoch, candidates)
-		return
+		return false
 	}
-	inLine := s.ev.simple == nil
+	quiet, inLine := true, s.ev.simple == nil
 	for i := range found {
 		f := &found[i]
-		switch {
-		case f.part <= wholeText:
-			if s.seen[f.literal] != epoch || f.bound {
-				s.saw(f, wholeText, end, epoch, candidates)
-			}
-		case f.part == lineText:
-			if inLine && (s.seen[f.literal] != s.whole || f.bound) {
-				s.saw(f, wholeText, end, s.whole, s.shared)
-			}
-		case !inLine && (s.seen[f.literal] != epoch || f.bound):
-			s.saw(f, f.part, end, epoch, candidates)
+		part, at, to := f.part, epoch, candidates
+		if f.part == lineText {
+			part, at, to = wholeText, s.whole, s.shared
 		}
+		if f.part > wholeText && inLine != (f.part == lineText) || s.seen[f.literal] == at && !f.bound {
+			continue
+		}
+		s.saw(f, part, end, at, to)
+		quiet = quiet && s.seen[f.literal] == at && !f.bound
 	}
+	return quiet
 }
 
 // sawOnly is sawAll in a text that is the only part to be looked for.

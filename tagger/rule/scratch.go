@@ -32,6 +32,9 @@ type scratch struct {
 	names  [parentName + 1]map[string]*outcome // what is seen in simple commands, by naming and name
 	noting *outcome                            // what is seen is entered here, too, if it is not nil
 
+	quiet [][]uint64 // by automaton and state from ends on: the text in which it has no more to say
+	text  uint64     // that is being scanned
+
 	clock      uint64
 	whole      uint64   // epoch of the event
 	record     uint64   // epoch of the current record
@@ -78,6 +81,9 @@ func newScratch(m *matcher) *scratch {
 		shared:     newBitset(len(m.clauses)),
 		candidates: newBitset(len(m.clauses)),
 		matched:    newBitset(len(m.rules)),
+	}
+	for _, a := range m.automata {
+		s.quiet = append(s.quiet, make([]uint64, len(a.bounds)))
 	}
 	if m.expand != nil {
 		s.expand = m.expand()

@@ -148,6 +148,9 @@ func writeExplanation(out io.Writer, e *rule.Explanation, word string) {
 	if e.Record != "" {
 		fmt.Fprintf(out, "    in the simple command: %s\n", short(visible(e.Record), 160))
 	}
+	if e.Cut {
+		fmt.Fprintln(out, "    the event is too large: not all of it was looked at for this")
+	}
 }
 
 // writeMissing writes what a rule that came close did not find.
@@ -239,6 +242,7 @@ type explanation struct {
 	Title   string    `json:"title"`
 	Matched bool      `json:"matched"`
 	Record  string    `json:"simple_command,omitempty"`
+	Cut     bool      `json:"cut,omitempty"`
 	Trace   traceJSON `json:"trace"`
 }
 
@@ -254,7 +258,7 @@ type traceJSON struct {
 func explanations(list []rule.Explanation) []explanation {
 	out := make([]explanation, len(list))
 	for i, e := range list {
-		out[i] = explanation{e.Rule.ID, e.Rule.Version, e.Rule.Title, e.Matched, e.Record, newTraceJSON(&e.Trace)}
+		out[i] = explanation{e.Rule.ID, e.Rule.Version, e.Rule.Title, e.Matched, e.Record, e.Cut, newTraceJSON(&e.Trace)}
 	}
 	return out
 }

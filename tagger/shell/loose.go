@@ -108,10 +108,10 @@ func trimKeywords(piece string) string {
 
 // looseWords splits a command that no shell would take into words and
 // redirections.
-func looseWords(piece string) ([]string, redirects) {
+func (m *memory) looseWords(piece string) ([]string, redirects) {
 	var argv []string
 	var red redirects
-	words := fields(piece)
+	words := m.fields(piece)
 	for i := 0; i < len(words); i++ {
 		fd, op, target := cutRedirect(words[i])
 		if op == "" {
@@ -136,13 +136,18 @@ func isAssignment(word string) bool {
 }
 
 // fields splits at blanks that are not quoted and takes the quotes away.
-func fields(piece string) []string {
-	var words []string
-	var word strings.Builder
+func (m *memory) fields(piece string) []string {
+	first, word := len(m.wordList), len(m.bytes)
+	end := func() {
+		if len(m.bytes) > word {
+			m.wordList = append(m.wordList, m.made(word))
+			word = len(m.bytes)
+		}
+	}
 	q := quoting{unclosed: unclosed(piece)}
 	for i := 0; i < len(piece); i++ {
 		if n := plainRun(piece[i:]); n > 0 && !q.escaped {
-			word.WriteString(piece[i : i+n])
+			m.bytes = append(m.bytes, piece[i:i+n]...)
 			i += n - 1
 			continue
 		}
@@ -151,18 +156,13 @@ func fields(piece string) []string {
 		special := q.step(c)
 		switch {
 		case !special && isBlank(rune(c)):
-			if word.Len() > 0 {
-				words = append(words, word.String())
-				word.Reset()
-			}
+			end()
 		case !special || before.escaped || q == before:
-			word.WriteByte(c)
+			m.bytes = append(m.bytes, c)
 		}
 	}
-	if word.Len() > 0 {
-		words = append(words, word.String())
-	}
-	return words
+	end()
+	return tail(m.wordList, first)
 }
 
 // plainRun returns how many bytes s begins with that stand for themselves.

@@ -113,7 +113,7 @@ func (r *reader) script(text string) {
 			return
 		}
 		if !r.whole(piece) {
-			argv, redirects := looseWords(piece)
+			argv, redirects := r.looseWords(piece)
 			r.run(argv, redirects, stream{})
 		}
 	}

@@ -13,9 +13,9 @@ import (
 const (
 	maxLine     = 64 << 10  // bytes that are read at all
 	maxParsed   = 8 << 10   // bytes that the full parser gets; what is left is read word by word
-	maxLoose    = 32 << 10  // bytes that are read word by word
+	maxLoose    = 16 << 10  // bytes that are read word by word
 	maxMade     = 64 << 10  // bytes that all expansions of a line may make together
-	maxTexts    = 128 << 10 // bytes of the texts of all commands
+	maxTexts    = 96 << 10 // bytes of the texts of all commands
 	maxParent   = 1 << 10   // bytes of ParentText
 	maxCommands = 256
 	maxWords    = 8 << 10 // and redirections, of plain text
@@ -60,8 +60,8 @@ type Parser struct {
 // Parse lists the simple commands of line in the order in which they start;
 // those of a substitution come before the command that it is part of. ok is
 // false if a part of the line could not be read as a whole or a limit was met:
-// 64 KiB, 8 KiB of what is more than words, lists and redirections, 32 KiB of
-// what is then read word by word, 256 commands with 128 KiB of text, 16 levels of
+// 64 KiB, 8 KiB of what is more than words, lists and redirections, 16 KiB of
+// what is then read word by word, 256 commands with 96 KiB of text, 16 levels of
 // commands inside commands, or 64 KiB of text made by variables and decoding. The
 // commands that could be read are returned all the same, and of a line that goes
 // on behind the limits the last 128 or those of its last 8 KiB: what an attacker

@@ -18,7 +18,7 @@ const (
 	maxTexts    = 96 << 10 // bytes of the texts of all commands
 	maxParent   = 1 << 10   // bytes of ParentText
 	maxCommands = 256
-	maxWords    = 8 << 10 // and redirections, of plain text
+	maxWords    = 4 << 10 // and redirections, of plain text
 	maxDepth    = 16      // of commands inside commands
 )
 

@@ -43,7 +43,31 @@ type producer struct {
 	*Replay
 	source  Source
 	batches chan *batch
+	free    chan *batch // stored ones, whose memory is used again
 	err     error
+}
+
+// fresh returns an empty batch.
+func (p *producer) fresh() *batch {
+	select {
+	case b := <-p.free:
+		*b = batch{found: b.found[:0], messages: b.messages[:0], begun: time.Now()}
+		return b
+	default:
+		return &batch{found: make([]found, 0, p.BatchSize+p.BatchSize/8), begun: time.Now()}
+	}
+}
+
+// recycle takes a batch that is stored.
+func (p *producer) recycle(b *batch) {
+	if cap(b.found) > 2*p.BatchSize {
+		return
+	}
+	clear(b.found) // keeps no messages alive
+	select {
+	case p.free <- b:
+	default:
+	}
 }
 
 func (p *producer) run(ctx context.Context) {
@@ -67,7 +91,7 @@ func (p *producer) next(ctx context.Context) (*batch, error) {
 	if err := p.giveWay(ctx); err != nil {
 		return nil, err
 	}
-	b := &batch{begun: time.Now(), found: make([]found, 0, p.BatchSize+p.BatchSize/8)}
+	b := p.fresh()
 	var ended error
 	for ended == nil && !p.complete(b) {
 		part, err := p.source.Next(ctx)

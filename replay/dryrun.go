@@ -2,8 +2,8 @@ package replay
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
+	"hash/maphash"
+	"math/bits"
 
 	"ttp-worker/ttp"
 )
@@ -14,19 +14,18 @@ func (r *Replay) look(ctx context.Context, b *batch, counts Counts) error {
 	var written ttp.Written
 	for i := range b.found {
 		f := &b.found[i]
-		if !f.anchored(&counts) {
-			continue
-		}
-		e, id := &f.event.Event, &f.finding
-		uuid := ttp.TagUUID(e.Kind, e.SourceID, id.RuleID, id.RuleVersion, id.Technique, id.SubTechnique)
-		if r.seen.add(uuid) {
-			uuids = append(uuids, uuid)
-		} else {
+		switch {
+		case !f.anchored(&counts):
+		case !r.seen.add(f):
 			written.Duplicates++
+		default:
+			written.Inserted++
+			if r.Store != nil {
+				uuids = append(uuids, f.uuid())
+			}
 		}
 	}
-	written.Inserted = len(uuids)
-	if r.Store != nil && len(uuids) > 0 {
+	if len(uuids) > 0 {
 		var there map[string]bool
 		err := r.insist(ctx, func(ctx context.Context) (err error) {
 			there, err = r.Store.Stored(ctx, uuids)
@@ -40,6 +39,11 @@ func (r *Replay) look(ctx context.Context, b *batch, counts Counts) error {
 	}
 	r.state = r.after(b, counts, written)
 	return nil
+}
+
+func (f *found) uuid() string {
+	e, id := &f.event.Event, &f.finding
+	return ttp.TagUUID(e.Kind, e.SourceID, id.RuleID, id.RuleVersion, id.Technique, id.SubTechnique)
 }
 
 // seen are the tags that a dry run has met, so that one that comes again counts
@@ -56,20 +60,32 @@ const (
 	maxSeen = 1 << 23
 )
 
-// add reports whether the tag is met for the first time. It tells tags apart
-// by half of their uuids, which are hashes.
-func (s *seen) add(uuid string) bool {
-	if len(uuid) != 36 {
-		return true
+// The upper bits of a key are those of the event, so that the tags of one event
+// lie side by side; the others are of all that identifies the tag.
+const eventBits = 0xffffff << 40
+
+var (
+	eventSeed = maphash.MakeSeed()
+	tagSeed   = maphash.MakeSeed()
+)
+
+// keyOf stands for the tag: what enters its uuid enters this, too.
+func (f *found) keyOf() uint64 {
+	e, id := &f.event.Event, &f.finding
+	var h maphash.Hash
+	h.SetSeed(tagSeed)
+	for _, part := range [...]string{string(e.Kind), e.SourceID, id.RuleID, id.Technique, id.SubTechnique} {
+		_, _ = h.WriteString(part) // it can't fail
+		_ = h.WriteByte(0)
 	}
-	var half [8]byte
-	if _, err := hex.Decode(half[:4], []byte(uuid[:8])); err != nil {
-		return true
-	}
-	if _, err := hex.Decode(half[4:], []byte(uuid[28:])); err != nil {
-		return true
-	}
-	key := binary.BigEndian.Uint64(half[:])
+	_ = h.WriteByte(byte(id.RuleVersion))
+	return maphash.String(eventSeed, e.SourceID)&eventBits | h.Sum64()&^eventBits
+}
+
+// add reports whether the tag is met for the first time.
+func (s *seen) add(f *found) bool { return s.addKey(f.keyOf()) }
+
+func (s *seen) addKey(key uint64) bool {
 	if 4*(s.used+1) > 3*len(s.keys) {
 		if len(s.keys) == maxSeen {
 			return !s.has(key)
@@ -82,7 +98,7 @@ func (s *seen) add(uuid string) bool {
 // slot returns where key is, or would be.
 func (s *seen) slot(key uint64) *uint64 {
 	mask := uint64(len(s.keys) - 1)
-	for i := key & mask; ; i = (i + 1) & mask {
+	for i := key >> bits.LeadingZeros64(mask); ; i = (i + 1) & mask {
 		if s.keys[i] == key || s.keys[i] == 0 {
 			return &s.keys[i]
 		}

@@ -202,7 +202,7 @@ func (r *Replay) source(ctx context.Context, source Source) error {
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &producer{Replay: r, source: source, batches: make(chan *batch)}
+	p := &producer{Replay: r, source: source, batches: make(chan *batch), free: make(chan *batch, 2)}
 	go p.run(ctx)
 	err := r.consume(ctx, p)
 	cancel()
@@ -227,6 +227,7 @@ func (r *Replay) consume(ctx context.Context, p *producer) error {
 				return err
 			}
 			r.report(b)
+			p.recycle(b)
 		case <-alive.C:
 			if err := r.keep(ctx); err != nil {
 				return err

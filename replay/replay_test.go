@@ -318,21 +318,41 @@ func TestDryRun(t *testing.T) {
 func TestSeen(t *testing.T) {
 	t.Parallel()
 	var s seen
-	const n = 3 * minSeen
+	const events, rules = 3 * minSeen, 3
 	for round := range 2 {
-		for i := range n {
-			uuid := ttp.TagUUID(ttp.Command, strconv.Itoa(i), "R", 1, "T1", "")
-			if first := s.add(uuid); first != (round == 0) {
-				t.Fatalf("round %d, tag %d: first %t", round, i, first)
+		for i := range events {
+			for rule := range rules {
+				f := found{
+					event:   &intake.Event{Event: ttp.Event{Kind: ttp.Command, SourceID: strconv.Itoa(i)}},
+					finding: ttp.Finding{RuleID: "R" + strconv.Itoa(rule), RuleVersion: 1, Technique: "T1"},
+				}
+				if first := s.add(&f); first != (round == 0) {
+					t.Fatalf("round %d, event %d, rule %d: first %t", round, i, rule, first)
+				}
 			}
 		}
 	}
-	if s.used != n || 4*s.used > 3*len(s.keys) {
+	if s.used != events*rules || 4*s.used > 3*len(s.keys) {
 		t.Errorf("%d of %d used", s.used, len(s.keys))
 	}
-	for range 2 {
-		if !s.add("no uuid") {
-			t.Error("what is no uuid was remembered")
+}
+
+func TestSeen_tellsTagsApart(t *testing.T) {
+	t.Parallel()
+	event := func(kind ttp.Kind, id string) *intake.Event {
+		return &intake.Event{Event: ttp.Event{Kind: kind, SourceID: id}}
+	}
+	var s seen
+	for i, f := range []found{
+		{event(ttp.Command, "a"), ttp.Finding{RuleID: "R", RuleVersion: 1, Technique: "T1"}},
+		{event(ttp.Session, "a"), ttp.Finding{RuleID: "R", RuleVersion: 1, Technique: "T1"}},
+		{event(ttp.Command, "b"), ttp.Finding{RuleID: "R", RuleVersion: 1, Technique: "T1"}},
+		{event(ttp.Command, "a"), ttp.Finding{RuleID: "RT", RuleVersion: 1, Technique: "1"}},
+		{event(ttp.Command, "a"), ttp.Finding{RuleID: "R", RuleVersion: 2, Technique: "T1"}},
+		{event(ttp.Command, "a"), ttp.Finding{RuleID: "R", RuleVersion: 1, Technique: "T1", SubTechnique: "T1.1"}},
+	} {
+		if !s.add(&f) {
+			t.Errorf("tag %d was taken for another", i)
 		}
 	}
 }

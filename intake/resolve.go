@@ -73,8 +73,15 @@ func (r *Resolver) Anchor(ctx context.Context, events []*Event) error {
 			return err
 		}
 	}
+	// Events of one attacker often follow each other.
+	var of string
+	var attacker ttp.Attacker
 	for _, e := range events {
-		r.anchor(e)
+		if key := e.key(); key != of {
+			of = key
+			attacker, _ = r.attackers.get(key)
+		}
+		e.anchor(&attacker)
 	}
 	return nil
 }
@@ -120,17 +127,17 @@ func (r *Resolver) Appeared(ctx context.Context, keys []Key) (map[Key]bool, erro
 	return appeared, nil
 }
 
-func (r *Resolver) anchor(e *Event) {
+// anchor takes over who the event's attacker is, unless it names nobody.
+func (e *Event) anchor(attacker *ttp.Attacker) {
 	e.Unknown = false
-	if key := e.key(); key != "" {
-		a, _ := r.attackers.get(key)
-		if a.UUID == "" {
+	if e.key() != "" {
+		if attacker.UUID == "" {
 			e.Unknown = true
 			return
 		}
-		e.AttackerUUID = a.UUID
+		e.AttackerUUID = attacker.UUID
 		if e.IdentityUUID == "" {
-			e.IdentityUUID = a.IdentityUUID
+			e.IdentityUUID = attacker.IdentityUUID
 		}
 	}
 	if e.Anchored() {
@@ -142,12 +149,13 @@ func (r *Resolver) anchor(e *Event) {
 func (r *Resolver) lookUp(ctx context.Context, events []*Event) error {
 	var uuids, addresses []string
 	seen := make(map[string]bool)
+	last := ""
 	for _, e := range events {
 		key := e.key()
-		if key == "" || seen[key] {
+		if key == last || seen[key] {
 			continue
 		}
-		seen[key] = true
+		seen[key], last = true, key
 		if _, ok := r.attackers.get(key); ok {
 			continue
 		}
@@ -216,6 +224,7 @@ func (r *Resolver) createMissing(ctx context.Context, events []*Event) error {
 func (r *Resolver) missing(events []*Event) (attackers map[string]ttp.Attacker, identities []string) {
 	attackers = make(map[string]ttp.Attacker)
 	seen := make(map[string]bool)
+	known := ""
 	for _, e := range events {
 		if id := e.IdentityUUID; id != "" && !seen[id] {
 			seen[id] = true
@@ -224,10 +233,11 @@ func (r *Resolver) missing(events []*Event) (attackers map[string]ttp.Attacker, 
 			}
 		}
 		key := e.key()
-		if key == "" {
+		if key == known { // or nobody
 			continue
 		}
 		if a, _ := r.attackers.get(key); a.UUID != "" {
+			known = key
 			continue
 		}
 		a, ok := attackers[key]

@@ -28,15 +28,7 @@ import (
 // twenty as a session. Attackers and seconds differ, so no tag comes twice.
 func commandsFile(b *testing.B, commands int, sessions bool) string {
 	b.Helper()
-	var texts []string
-	lines := bufio.NewScanner(strings.NewReader(demoCommands))
-	for lines.Scan() {
-		var line struct{ Input string }
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			b.Fatal(err)
-		}
-		texts = append(texts, line.Input)
-	}
+	texts := demoTexts()
 	name := filepath.Join(b.TempDir(), "commands.jsonl")
 	f, err := os.Create(name)
 	if err != nil {
@@ -63,6 +55,19 @@ func commandsFile(b *testing.B, commands int, sessions bool) string {
 		b.Fatal(err)
 	}
 	return name
+}
+
+// demoTexts are the bundled commands.
+func demoTexts() (texts []string) {
+	lines := bufio.NewScanner(strings.NewReader(demoCommands))
+	for lines.Scan() {
+		var line struct{ Input string }
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			panic(err) // the list is part of the program
+		}
+		texts = append(texts, line.Input)
+	}
+	return texts
 }
 
 func replayOnce(b *testing.B, o replayOptions) {

@@ -155,8 +155,10 @@ func (b *Bus) reachable() error {
 	if b.nc.IsConnected() {
 		return nil
 	}
-	return fmt.Errorf("not connected: %w", b.whyAway())
+	return b.notConnected()
 }
+
+func (b *Bus) notConnected() error { return fmt.Errorf("not connected: %w", b.whyAway()) }
 
 // whyAway is why there is no connection.
 func (b *Bus) whyAway() error {

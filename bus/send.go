@@ -93,8 +93,10 @@ func publishOpts(id, stream string) []jetstream.PublishOpt {
 
 // sendError says of m why it was not taken and what can be done about it.
 func (b *Bus) sendError(m *nats.Msg, err error) error {
-	if errors.Is(err, nats.ErrHeadersNotSupported) { // what the library says before the first connection
-		err = b.whyAway()
+	for _, aside := range []error{nats.ErrHeadersNotSupported, nats.ErrReconnectBufExceeded} {
+		if errors.Is(err, aside) && !b.nc.IsConnected() { // what the library says without a connection
+			err = b.notConnected()
+		}
 	}
 	err = fmt.Errorf("publish %s: %w", b.bare(m.Subject), err)
 	if errors.Is(err, nats.ErrMaxPayload) {

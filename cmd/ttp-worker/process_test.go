@@ -158,9 +158,9 @@ func (p *process) end(t *testing.T, sig syscall.Signal) {
 // onBus is a client of the bus, as other programs are.
 type onBus struct{ jetstream.JetStream }
 
-func connect(t *testing.T, url string) onBus {
+func connect(t *testing.T, url string, options ...nats.Option) onBus {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1))
+	nc, err := nats.Connect(url, append(options, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,9 +121,11 @@ govulncheck: ## compare the modules with Go's vulnerability database (needs the 
 	@scripts/govulncheck.sh
 
 .PHONY: deploy-check
-deploy-check: ## promtool over the alert rules, systemd-analyze over the units
+deploy-check: ## alert rules and units by their own tools, the dashboard on a real Prometheus
+	@scripts/need.sh promtool:prometheus systemd-analyze:systemd
 	@cd deploy/prometheus && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
 	@systemd-analyze security --offline=true --threshold=15 --no-pager deploy/systemd/ttp-worker.service | tail -1
+	go test -count=1 -tags prometheus ./cmd/ttp-worker -run onPrometheus
 
 .PHONY: install
 install: ## what make build made, units, manual, completion and a first configuration, under DESTDIR
@@ -149,6 +151,7 @@ deb: build ## dist/ttp-worker_VERSION_ARCH.deb
 
 .PHONY: package-check
 package-check: ## install, upgrade under load, hang and purge the package in a booted Debian (root, systemd-nspawn)
+	@scripts/need.sh systemd-nspawn:systemd-container dpkg-deb:dpkg curl:curl
 	@rm -rf dist/check && mkdir -p dist/check
 	@$(MAKE) --no-print-directory build VERSION=0.1.0 && scripts/deb.sh 0.1.0 >/dev/null && mv dist/ttp-worker_0.1.0_*.deb dist/check/old.deb
 	@$(MAKE) --no-print-directory build VERSION=0.2.0 && scripts/deb.sh 0.2.0 >/dev/null && mv dist/ttp-worker_0.2.0_*.deb dist/check/new.deb

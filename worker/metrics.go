@@ -64,12 +64,22 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		MessageLag: newLag("ttp_message_lag_seconds", "Time from when the stream took a message to when it was done with."),
 		EventLag:   newLag("ttp_event_lag_seconds", "Time from when the sensor saw an event to when it was done with."),
 	}
+	for _, reason := range reasons {
+		m.DeadLetters.WithLabelValues(reason)
+	}
+	for _, outcome := range []string{"acked", "retried", "dead_lettered"} {
+		m.Messages.WithLabelValues(outcome)
+	}
 	if reg != nil {
 		reg.MustRegister(m.Events, m.Tags, m.RuleFires, m.MessageLag, m.EventLag, m.Messages, m.DeadLetters, m.Unclaimed, m.Published, m.Redelivered,
 			m.StoreFailures, m.Waiting, m.OutboxRows, m.OutboxAge, m.BatchMessages, m.StageSeconds)
 	}
 	return m
 }
+
+// reasons are those of dead letters. Their counters are there from the start: of
+// one that begins with 1, Prometheus sees no increase.
+var reasons = []string{"malformed", "malformed-entries", "tagger-failed", "no-anchor", "row-refused", "unknown-attacker", "store-failed"}
 
 // stage notes how long a stage took that began at start, and returns the end.
 func (m *Metrics) stage(name string, start time.Time) time.Time {

@@ -32,6 +32,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision(), "go": runtime.Version()},
 	})
 	build.Set(1)
+	for _, what := range []string{reloadRules, reloadLevel, reloadCredentials} { // an alert sees no increase of what was not there
+		m.reloads.WithLabelValues(what, "ok")
+		m.reloads.WithLabelValues(what, "failed")
+	}
 	reg.MustRegister(m.reloads, m.lastReload, m.rules, m.ruleFaults, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -17,18 +17,25 @@ type reload struct {
 	do   func(context.Context) error
 }
 
+// What is read again on SIGHUP, as metrics and logs call it.
+const (
+	reloadRules       = "rules"
+	reloadLevel       = "log-level"
+	reloadCredentials = "credentials"
+)
+
 // reloads are what the live worker reads again, in this order.
 func reloads(o *runOptions, s *settings, l *live, level zap.AtomicLevel) []reload {
 	return []reload{
-		{"rules", l.rules.Reload},
-		{"log-level", func(context.Context) error { return s.reloadLevel(level) }},
-		{"credentials", func(context.Context) error { return l.reloadCredentials(o) }},
+		{reloadRules, l.rules.Reload},
+		{reloadLevel, func(context.Context) error { return s.renewLevel(level) }},
+		{reloadCredentials, func(context.Context) error { return l.reloadCredentials(o) }},
 	}
 }
 
-// reloadLevel reads the options again and takes over the log level, the only
+// renewLevel reads the options again and takes over the log level, the only
 // one that can change without a restart.
-func (s *settings) reloadLevel(level zap.AtomicLevel) error {
+func (s *settings) renewLevel(level zap.AtomicLevel) error {
 	again := &settings{cmd: s.cmd}
 	var o runOptions
 	for _, opt := range s.options {

@@ -44,7 +44,7 @@ WHERE %[1]s
 GROUP BY t.technique_id, COALESCE(t.sub_technique_id, '-'), t.tactic`
 
 func TestRollups_areWhatSQLByHandSays(t *testing.T) {
-	nobody, whose := "NULL", "CASE WHEN own.campaign = '" + campaign + "' THEN own.winner ELSE via.winner END"
+	nobody, whose := "NULL", "CASE WHEN own.campaign = '"+campaign+"' THEN own.winner ELSE via.winner END"
 	cases := map[string]struct {
 		scope            ttp.Scope
 		condition, whose string

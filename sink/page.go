@@ -91,10 +91,18 @@ func (a *arm) narrow(technique, key string, from position) {
 	}
 }
 
+// positions returns the latest positions of an arm. But for the whole fleet's
+// they are sorted by the text of the time, which no index has: a planner would
+// look for an identity's tags in the order of all tags, through millions if
+// they are old.
 func (d *DB) positions(ctx context.Context, a arm, f ttp.Filter, key string, limit int) (found []position, err error) {
 	where, args := a.where(f)
+	order := "created_at"
+	if !a.whole {
+		order = "CAST(created_at AS CHAR)"
+	}
 	query := "SELECT CAST(created_at AS CHAR), CAST(" + key + " AS CHAR) FROM ttp_tag" + where +
-		" ORDER BY created_at DESC, " + key + " DESC LIMIT ?"
+		" ORDER BY " + order + " DESC, " + key + " DESC LIMIT ?"
 	err = each(ctx, d.read, query, append(args, limit), func(scan func(...any) error) error {
 		var p position
 		if err := scan(&p.at, &p.key); err != nil {

@@ -26,6 +26,10 @@ const (
 	benchTags       = 100_000
 	benchIdentities = 1000
 	benchCampaign   = 10 // identities
+
+	// The last identity was there in the first twentieth of the time only, with
+	// a tenth of the tags of then.
+	benchOld = benchIdentities - 1
 )
 
 // benchEnd is when the last row was stored; the first was 115 days before if
@@ -75,10 +79,12 @@ func benchQuestions(db *sink.DB) (list []benchQuestion) {
 	add("fleet-day", rollups(ttp.Scope{}, day))
 	add("fleet-filtered", rollups(ttp.Scope{}, narrow))
 	add("tags-identity", tags(identity, "", ttp.Filter{}))
+	add("tags-identity-old", tags(ttp.Scope{By: ttp.ByIdentity, ID: uuidOf(1000 + benchOld)}, "", ttp.Filter{}))
 	add("tags-identity-technique", tags(identity, "T1000", ttp.Filter{}))
 	add("tags-fleet", tags(ttp.Scope{}, "", ttp.Filter{}))
 	add("tags-fleet-technique", tags(ttp.Scope{}, "T1000", narrow))
 	add("tags-fleet-nothing", tags(ttp.Scope{}, "T1000", ttp.Filter{Decky: "nowhere"}))
+	add("tags-fleet-decky-nothing", tags(ttp.Scope{}, "", ttp.Filter{Decky: "nowhere"}))
 	add("tags-fleet-unknown", tags(ttp.Scope{}, "T9999", ttp.Filter{}))
 	add("tags-identity-deep", func(b *testing.B) error { return deepPage(b, db, identity) })
 	return list
@@ -195,9 +201,12 @@ func benchInsert(rows []int) string {
 		"technique_id, sub_technique_id, confidence, rule_id, rule_version, evidence, attack_release, created_at) VALUES ")
 	every := max(1, *benchRows/benchTags)
 	for n, i := range rows {
-		who := 0
-		if i%every != 0 {
-			who = 1 + i*7919%(benchIdentities-1)
+		who := 1 + i*7919%(benchIdentities-2)
+		switch {
+		case i%every == 0:
+			who = 0
+		case i < *benchRows/20 && i%10 == 1:
+			who = benchOld
 		}
 		rule := i * 7 % 80
 		technique, sub, tactic := fmt.Sprintf("T%04d", 1000+rule%40), "NULL", 1+rule%9
@@ -205,7 +214,7 @@ func benchInsert(rows []int) string {
 			sub = fmt.Sprintf("'%s.%03d'", technique, 1+rule%3)
 		}
 		identity := "NULL"
-		if i%4 != 3 {
+		if i/every%4 != 3 {
 			identity = "'" + uuidOf(1000+who) + "'"
 		}
 		at := benchStart().Add(time.Duration(i) * time.Second).Format("2006-01-02 15:04:05.000000")
@@ -215,7 +224,7 @@ func benchInsert(rows []int) string {
 		}
 		fmt.Fprintf(&text, `%s('%08x-0000-5000-8000-%012d', 'command', '%032d', '%s', %s, 's%08d', 'decky-%02d', 'TA%04d', '%s', %s, 0.%d, 'R%04d', 1, `+
 			`'{"command_text":"cat /etc/passwd; uname -a"}', 'v19.2', '%s')`,
-			separator, scattered(i), i, i, uuidOf(100_000+who), identity, i/50, i*13%20, tactic, technique, sub, 5+rule%5, rule, at)
+			separator, scattered(i), i, i, uuidOf(100_000+who), identity, i/50, i/80*13%20, tactic, technique, sub, 5+rule%5, rule, at)
 	}
 	return text.String()
 }

@@ -14,12 +14,17 @@ import (
 
 // arm is one way to the tags of a scope, along one index of ttp_tag.
 type arm struct {
-	on   string // the condition
-	args []any
+	on    string // the condition
+	args  []any
+	whole bool // it leads to all tags
 
 	// Whose the tags are: one's, or different ones' as a column tells. Both are
 	// empty where nobody asks.
 	whose, who string
+
+	// lead is a column of the index before those that are grouped by, "" if there
+	// is none: with it the groups come in the index's order.
+	lead string
 }
 
 // armTo leads to the rows where column has one of values. A single one is left
@@ -39,7 +44,7 @@ type actors map[string]string
 
 // fleetArm leads to all tags. Its condition holds for every row; without it the
 // whole table is read where an index has all that is asked for.
-var fleetArm = arm{on: "created_at >= ?", args: []any{"1970-01-01 00:00:00"}}
+var fleetArm = arm{on: "created_at >= ?", args: []any{"1970-01-01 00:00:00"}, whole: true}
 
 // arms returns how to come by the tags of scope. No tag is found twice.
 func (d *DB) arms(ctx context.Context, scope ttp.Scope) ([]arm, actors, error) {
@@ -47,7 +52,7 @@ func (d *DB) arms(ctx context.Context, scope ttp.Scope) ([]arm, actors, error) {
 	case "":
 		return []arm{fleetArm}, nil, nil
 	case ttp.ByAttacker:
-		return []arm{{on: "attacker_uuid = ?", args: []any{scope.ID}}}, nil, nil
+		return []arm{{on: "attacker_uuid = ?", args: []any{scope.ID}, lead: "identity_uuid"}}, nil, nil
 	case ttp.BySession:
 		return []arm{{on: "session_id = ?", args: []any{scope.ID}}}, nil, nil
 	case ttp.ByIdentity, ttp.ByCampaign:
@@ -138,12 +143,14 @@ func oneOf(values []string) (condition string, args []any) {
 // actor is the expression that tells whose a tag is, a text.
 func (a *arm) actor() string { return cmp.Or(a.who, "''") }
 
-// by returns columns with the actor's in front.
+// by returns columns with those in front that the index has there.
 func (a *arm) by(columns string) string {
-	if a.who == "" {
-		return columns
+	for _, column := range []string{a.who, a.lead} {
+		if column != "" {
+			columns = column + ", " + columns
+		}
 	}
-	return a.who + ", " + columns
+	return columns
 }
 
 // rounding is more than a confidence is off in a column of single precision.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 )
@@ -173,4 +175,23 @@ func Rows(ctx context.Context, d *DB, query string) (list []string, err error) {
 		list = append(list, strings.Join(values, " "))
 	}
 	return list, rows.Err()
+}
+
+// Migrations returns what each migration does, by its name.
+func Migrations() (map[string]string, error) {
+	texts := map[string]string{"mysql/00004 createTags": mysqlTags, "mysql/00007 widenIndexes": mysqlWideIndexes}
+	for _, files := range []embed.FS{mysqlSchema, sqliteSchema} {
+		err := fs.WalkDir(files, "schema", func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			data, err := files.ReadFile(path)
+			texts[strings.TrimPrefix(path, "schema/")] = string(data)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return texts, nil
 }

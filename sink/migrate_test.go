@@ -1,0 +1,48 @@
+package sink_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"testing"
+
+	"ttp-worker/sink"
+)
+
+// landed are the checksums of the migrations that databases may have made
+// already. What is here stays as it is: a database that made a migration never
+// sees a change of it. What a table lacks is added by a further one.
+var landed = map[string]string{
+	"mysql/00001_campaigns.sql":           "d4589e1de899fad6",
+	"mysql/00002_attacker_identities.sql": "499e3ef47a9dba87",
+	"mysql/00003_attackers.sql":           "4da14ca581b0c4bc",
+	"mysql/00004 createTags":              "7373aaf0db3ab0e8",
+	"mysql/00005_outbox.sql":              "82ca60399397214a",
+	"mysql/00006_rule_state.sql":          "0eb95fabf13d2cc1",
+	"mysql/00007 widenIndexes":            "666d65334311294c",
+	"mysql/00008_replay.sql":              "d72b230b4500545b",
+	"sqlite/00001_schema.sql":             "e50182b4a3cc5cb3",
+	"sqlite/00002_rollups.sql":            "41f320112487cc40",
+	"sqlite/00003_replay.sql":             "b2118def480cbfc9",
+}
+
+func TestMigrations_stayAsTheyAre(t *testing.T) {
+	texts, err := sink.Migrations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range texts {
+		sum := sha256.Sum256([]byte(text))
+		switch got := hex.EncodeToString(sum[:8]); landed[name] {
+		case got:
+		case "":
+			t.Errorf("%s is new: add it with %s", name, got)
+		default:
+			t.Errorf("%s was changed, it has %s: make a further migration instead", name, got)
+		}
+	}
+	for name := range landed {
+		if _, ok := texts[name]; !ok {
+			t.Errorf("%s is gone: databases that have made it expect it", name)
+		}
+	}
+}

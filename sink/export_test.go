@@ -195,3 +195,18 @@ func Migrations() (map[string]string, error) {
 	}
 	return texts, nil
 }
+
+// WideIndexes are the statements that make the indexes of ttp_tag what rollups
+// need, where there are others of the same names.
+func WideIndexes(d *DB) (statements []string, err error) {
+	if _, ok := d.dialect.(mysqlDialect); ok {
+		return []string{mysqlWideIndexes}, nil
+	}
+	data, err := sqliteSchema.ReadFile("schema/sqlite/00002_rollups.sql")
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "DROP") || strings.Contains(line, "ON ttp_tag") {
+			statements = append(statements, line)
+		}
+	}
+	return statements, err
+}

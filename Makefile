@@ -68,6 +68,10 @@ bench: ## all benchmarks, or BENCH=regexp
 bench-e2e: ## the worker between real servers, against a bare loop: EVENTS (100000), ROUNDS (1), ONLY
 	@go run ./internal/bench -events $(EVENTS) -rounds $(ROUNDS) -only '$(ONLY)'
 
+.PHONY: bench-replay
+bench-replay: ## a dry run of SIZE (1G) of every kind of input through a pipe: rate and peak memory; ONLY=regexp
+	go test ./cmd/ttp-worker -run '^$$' -bench 'ReplayStdin/$(or $(ONLY),.)' -benchtime 1x -timeout 6h -replay.size $$(numfmt --from=iec $(or $(SIZE),1G))
+
 .PHONY: bench-rollup
 bench-rollup: ## the reads on ROWS tags (200,000), 100,000 of them one identity's
 	go test ./sink -run '^$$' -bench Rollups -benchtime 30x -timeout 2h -rollup.rows $(ROWS)

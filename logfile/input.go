@@ -42,8 +42,9 @@ type input struct {
 	plain   bool // not compressed
 	lines   *bufio.Reader
 	close   func()
-	offset  int64 // where the next line begins, decompressed
-	line    int   // lines read
+	long    []byte // the parts of a long line, used again
+	offset  int64  // where the next line begins, decompressed
+	line    int    // lines read
 }
 
 type countingReader struct {
@@ -141,33 +142,33 @@ func (in *input) seek(offset int64, line int) error {
 // long is passed over, with errLongLine; io.EOF is the end, every other error
 // that of reading.
 func (in *input) next(whole bool) (string, error) {
-	var long []byte
+	in.long = in.long[:0]
 	size := 0
 	for {
 		part, err := in.lines.ReadSlice('\n')
 		size += len(part)
-		switch {
-		case err == nil && size == len(part):
+		if err == nil && size == len(part) {
 			return in.took(string(part), size), nil
+		}
+		if size <= maxLine {
+			in.long = append(in.long, part...)
+		}
+		switch {
 		case err == nil && size > maxLine:
 			in.took("", size)
 			return "", errLongLine
 		case err == nil:
-			return in.took(string(append(long, part...)), size), nil
-		case errors.Is(err, bufio.ErrBufferFull):
-			if size <= maxLine {
-				long = append(long, part...)
-			}
+			return in.took(string(in.long), size), nil
 		case errors.Is(err, io.EOF):
-			return in.last(append(long, part...), size, whole)
-		default:
+			return in.last(size, whole)
+		case !errors.Is(err, bufio.ErrBufferFull):
 			return "", err
 		}
 	}
 }
 
 // last decides on what stands behind the last line end.
-func (in *input) last(rest []byte, size int, whole bool) (string, error) {
+func (in *input) last(size int, whole bool) (string, error) {
 	switch {
 	case size == 0:
 		return "", io.EOF
@@ -180,7 +181,7 @@ func (in *input) last(rest []byte, size int, whole bool) (string, error) {
 		in.took("", size)
 		return "", errLongLine
 	}
-	return in.took(string(rest), size), nil
+	return in.took(string(in.long), size), nil
 }
 
 // rewind goes back to the beginning of the line that was begun.

@@ -456,6 +456,29 @@ func TestCowrie_memoryIsBounded(t *testing.T) {
 	}
 }
 
+func TestList_onOneLine(t *testing.T) {
+	t.Parallel()
+	const event = `{"topic":"attacker.command","payload":{"command_text":"id"}}`
+	for name, c := range map[string]struct {
+		line               string
+		records, malformed int
+	}{
+		"a list":              {"[" + event + " , " + event + "]", 2, 0},
+		"an empty one":        {"[ ]", 0, 0},
+		"numbers in it":       {"[1," + event + ",[]]", 1, 2},
+		"cut off":             {"[" + event + "," + event, 2, 1},
+		"broken within":       {"[" + event + "," + event[:20] + "]", 1, 1},
+		"more behind it":      {"[" + event + "] 7", 1, 1},
+		"longer than is read": {"[" + strings.Repeat("{},", maxList) + event + "]", 0, maxList + 1},
+		"as long as is read":  {"[" + strings.Repeat("{},", maxList-1) + event + "]", 1, maxList - 1},
+	} {
+		r := reading(t, Options{Files: []string{file(t, c.line+"\n")}})
+		if got := read(t, r); len(got) != c.records || r.Malformed != c.malformed {
+			t.Errorf("%s: %d records, %d malformed", name, len(got), r.Malformed)
+		}
+	}
+}
+
 // Whatever it is that a session holds much of, all sessions together hold what
 // fits into memory.
 func TestCowrie_whatIsHeldIsBounded(t *testing.T) {

@@ -1,7 +1,9 @@
 package logfile
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -56,14 +58,26 @@ func (r *Reader) join(line, trimmed string) {
 	r.object(text)
 }
 
+// maxList is how many objects of a list on one line are read.
+const maxList = 50_000
+
 func (r *Reader) list(text string) {
-	elements, ok := ttp.Quote(text).List()
-	if !ok {
-		r.complain(errors.New("neither a JSON object nor a list of them"))
-		return
+	elements := json.NewDecoder(strings.NewReader(text))
+	_, _ = elements.Token() // the bracket
+	for n := 0; elements.More(); n++ {
+		var element json.RawMessage
+		if err := elements.Decode(&element); err != nil {
+			r.complain(errors.New("neither a JSON object nor a list of them"))
+			return
+		}
+		if n == maxList {
+			r.complain(fmt.Errorf("a list of more than %d objects on one line", maxList))
+			return
+		}
+		r.object(string(element))
 	}
-	for _, e := range elements {
-		r.object(string(e))
+	if _, err := elements.Token(); err != nil || elements.More() {
+		r.complain(errors.New("a list that does not end, or something behind it"))
 	}
 }
 

@@ -94,6 +94,9 @@ func (p *producer) next(ctx context.Context) (*batch, error) {
 	b := p.fresh()
 	var ended error
 	for ended == nil && !p.complete(b) {
+		if ended = ctx.Err(); ended != nil {
+			break
+		}
 		part, err := p.source.Next(ctx)
 		b.add(part)
 		if ended = err; err == nil {

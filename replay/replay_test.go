@@ -245,6 +245,19 @@ func TestRun_stopsBetweenBatches(t *testing.T) {
 	})
 }
 
+func TestRun_stopsAtFullSpeed(t *testing.T) {
+	t.Parallel()
+	s := &store{}
+	ctx, cancel := context.WithCancel(t.Context())
+	const commands = 100_000
+	r := replayOf(s, &source{commands: commands})
+	r.Progress = func(Progress) { cancel() }
+	state, err := r.Run(ctx)
+	if n := state.Total().Inserted; !errors.Is(err, ErrStopped) || n == 0 || n == commands || n != len(s.tags) {
+		t.Errorf("error %v, %d tags, %d stored", err, n, len(s.tags))
+	}
+}
+
 func TestRun_waitsWhileLiveLags(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -61,12 +63,54 @@ func (m *meter) show(p replay.Progress) {
 		m.bar = progressbar.NewOptions64(cmp.Or(p.Total, -1), progressbar.OptionSetWriter(m.terminal), progressbar.OptionThrottle(200*time.Millisecond),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionSetElapsedTime(true), progressbar.OptionSetWidth(20), progressbar.OptionUseANSICodes(true))
 	}
-	at := "no time"
-	if !p.At.IsZero() {
-		at = p.At.Format(time.DateOnly)
-	}
-	m.bar.Describe(fmt.Sprintf("%s %s  %d events (%.0f/s)  %d tags, %d new ", p.Source, at, total.Events, rate, total.Tags, total.Inserted))
+	m.bar.Describe(description(p, &total, rate, m.room()))
 	_ = m.bar.Set64(p.Done) // a terminal that is gone shows nothing
+}
+
+// barWidth is what the bar takes at least of a line: the share that is done, the
+// bar itself, the time that it has taken and the time left.
+const barWidth = len("100% |") + 10 + len("|  [10h59m59s:10h59m59s]") + 2
+
+// room is how wide the description may be.
+func (m *meter) room() int {
+	width, _, err := term.GetSize(int(m.terminal.Fd()))
+	if err != nil {
+		width = 80
+	}
+	return width - barWidth
+}
+
+// description says how far a replay has come, as much of it as there is room for.
+func description(p replay.Progress, total *replay.Counts, rate float64, room int) string {
+	at := ""
+	if !p.At.IsZero() {
+		at = " " + p.At.Format(time.DateOnly)
+	}
+	perSecond := brief(int(rate)) + "/s"
+	for _, text := range []string{
+		fmt.Sprintf("%s%s  %s events, %s  %s tags, %s new ", p.Source, at, brief(total.Events), perSecond, brief(total.Tags), brief(total.Inserted)),
+		fmt.Sprintf("%s  %s  %s tags, %s new ", strings.TrimSpace(at), perSecond, brief(total.Tags), brief(total.Inserted)),
+		fmt.Sprintf("%s  %s  %s tags ", strings.TrimSpace(at), perSecond, brief(total.Tags)),
+		fmt.Sprintf("%s tags ", brief(total.Tags)),
+	} {
+		if len(text) <= room {
+			return text
+		}
+	}
+	return ""
+}
+
+// brief writes a number in four or five characters.
+func brief(n int) string {
+	switch {
+	case n < 10_000:
+		return strconv.Itoa(n)
+	case n < 1_000_000:
+		return fmt.Sprintf("%dk", n/1000)
+	case n < 10_000_000:
+		return fmt.Sprintf("%.1fM", float64(n/100_000)/10)
+	}
+	return fmt.Sprintf("%dM", n/1_000_000)
 }
 
 func percent(p replay.Progress) float64 {

@@ -253,7 +253,8 @@ func (o *replayOptions) outcome(state *replay.State, err error) error {
 	return nil
 }
 
-// commandLine is how the program was called. What a DSN holds may be secret.
+// commandLine is how the program was called, for a shell. What a DSN holds may
+// be secret.
 func commandLine() string {
 	args := slices.Clone(os.Args)
 	args[0] = filepath.Base(args[0])
@@ -263,8 +264,16 @@ func commandLine() string {
 		if _, place, ok := strings.Cut(rest, "@"); isDSN && ok {
 			args[i] = scheme + "mysql://…@" + place
 		}
+		args[i] = shellQuoted(args[i])
 	}
 	return strings.Join(args, " ")
+}
+
+func shellQuoted(arg string) string {
+	if arg != "" && !strings.ContainsFunc(arg, func(r rune) bool { return r <= ' ' || strings.ContainsRune("'\"$`\\*?[]{}&;()<>|!#~", r) }) {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 }
 
 // replay wires what the options describe.

@@ -18,10 +18,10 @@ var landed = map[string]string{
 	"mysql/00004 createTags":              "7373aaf0db3ab0e8",
 	"mysql/00005_outbox.sql":              "82ca60399397214a",
 	"mysql/00006_rule_state.sql":          "0eb95fabf13d2cc1",
-	"mysql/00007 widenIndexes":            "666d65334311294c",
+	"mysql/00007 widenIndexes":            "e6b4fc223f6d19bc",
 	"mysql/00008_replay.sql":              "d72b230b4500545b",
 	"sqlite/00001_schema.sql":             "e50182b4a3cc5cb3",
-	"sqlite/00002_rollups.sql":            "41f320112487cc40",
+	"sqlite/00002_rollups.sql":            "1fd5f8bcfa09883c",
 	"sqlite/00003_replay.sql":             "b2118def480cbfc9",
 }
 

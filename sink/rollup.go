@@ -154,10 +154,12 @@ func (d *DB) Phases(ctx context.Context, identity string, f ttp.Filter) ([]ttp.P
 	return list, nil
 }
 
+// addPhases adds the phases of one arm. They are grouped more finely than they
+// are asked for, since that is the order of the indexes.
 func (d *DB) addPhases(ctx context.Context, a arm, f ttp.Filter, phases map[[2]string]*ttp.Phase) error {
 	where, args := a.where(f)
 	query := "SELECT decky_id, tactic, COUNT(*), CAST(MIN(created_at) AS CHAR), CAST(MAX(created_at) AS CHAR) FROM ttp_tag" +
-		where + " AND decky_id IS NOT NULL GROUP BY decky_id, tactic"
+		where + " AND decky_id IS NOT NULL GROUP BY " + a.by("technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id")
 	return each(ctx, d.read, query, args, func(scan func(...any) error) error {
 		var p ttp.Phase
 		var first, last string

@@ -21,10 +21,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxPending is how many published messages may wait for the server's answer,
-// all lanes together.
-const maxPending = 512
-
 // answerWithin is how long the server may take to answer one request.
 const answerWithin = 5 * time.Second
 
@@ -50,6 +46,8 @@ type Bus struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 
+	wires wires
+
 	away     *outage                 // the server
 	refused  *outage                 // what the server does not answer
 	drought  *outage                 // of messages, whichever source notices
@@ -74,10 +72,7 @@ func Connect(o Options, log *zap.Logger) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", withoutURL(err))
 	}
-	js, err := jetstream.New(nc,
-		jetstream.WithDefaultTimeout(answerWithin),
-		jetstream.WithPublishAsyncMaxPending(maxPending),
-		jetstream.WithPublishAsyncTimeout(answerWithin))
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(answerWithin))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("connect to JetStream: %w", err)

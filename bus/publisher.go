@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"ttp-worker/ttp"
 	"ttp-worker/worker"
@@ -34,105 +36,146 @@ func (b *Bus) NewPublisher() *Publisher { return &Publisher{bus: b} }
 // Where an announcement is larger than the server takes, its tags go without
 // evidence, or only their uuids go.
 func (p *Publisher) Publish(ctx context.Context, announcements []ttp.Announcement) (done []string, err error) {
-	flights := make([]flight, 0, len(announcements))
-	for i := range announcements {
-		f := p.depart(ctx, &announcements[i])
-		flights = append(flights, f)
-		if f.err != nil && !ttp.IsPermanent(f.err) {
-			break // the next would fail the same way, and may take seconds to
+	left := announcements
+	for attempt := 1; ; attempt++ {
+		failed := p.attempt(ctx, left)
+		done, left, err = sortOut(done, left, failed)
+		if attempt == electionTries || !errors.Is(err, jetstream.ErrNoStreamResponse) || !pause(ctx, electionWait) {
+			p.bus.restoreAfter(ctx, err)
+			return done, err
 		}
 	}
-	var transient, permanent error
-	for i := range flights {
-		switch _, err := flights[i].land(ctx); {
-		case err == nil:
-			done = append(done, announcements[i].ID)
-		case ttp.IsPermanent(err):
-			permanent = err
-		default:
-			transient = err
-		}
-	}
-	p.bus.restoreAfter(ctx, transient)
-	return done, errors.Join(transient, permanent)
 }
 
-// depart sends the messages of one announcement.
-func (p *Publisher) depart(ctx context.Context, a *ttp.Announcement) flight {
-	f := flight{bus: p.bus}
-	msg, err := p.tagged(a)
-	if err != nil {
-		f.err = err
-		return f
+// A stream that elects a leader answers nothing for a moment.
+const (
+	electionTries = 3
+	electionWait  = 250 * time.Millisecond
+)
+
+// pause waits, and reports whether ctx has not ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	stream := p.bus.o.TTP
-	if f.send(ctx, msg, a.ID, stream) != nil {
-		return f
+}
+
+// sortOut adds the ids of what has not failed to done. The error is
+// [ttp.Permanent] if all that is left never can be done.
+func sortOut(done []string, list []ttp.Announcement, failed []error) (_ []string, left []ttp.Announcement, err error) {
+	var transient, permanent error
+	for i := range list {
+		switch {
+		case failed[i] == nil:
+			done = append(done, list[i].ID)
+			continue
+		case ttp.IsPermanent(failed[i]):
+			permanent = failed[i]
+		default:
+			transient = failed[i]
+		}
+		left = append(left, list[i])
+	}
+	return done, left, errors.Join(transient, permanent)
+}
+
+// attempt publishes announcements once and says of each why it failed, nil if
+// it did not.
+func (p *Publisher) attempt(ctx context.Context, list []ttp.Announcement) (failed []error) {
+	failed = make([]error, len(list))
+	fail := func(i int, err error) { failed[i] = cmp.Or(failed[i], err) }
+	f, err := p.bus.fly(p.bus.o.TTP, fail)
+	if err != nil {
+		for i := range failed {
+			failed[i] = err
+		}
+		return failed
+	}
+	var data []byte
+	for i := range list {
+		data, err = p.depart(ctx, f, i, &list[i], data)
+		fail(i, err)
+	}
+	f.land(ctx)
+	return failed
+}
+
+// depart sends the messages of one announcement. It makes them in data, which
+// it returns for the next.
+func (p *Publisher) depart(ctx context.Context, f *flight, part int, a *ttp.Announcement, data []byte) ([]byte, error) {
+	data, err := p.tagged(a, data)
+	if err != nil {
+		return data, err
+	}
+	prefix := p.bus.o.Prefix
+	if err := f.send(ctx, part, message{subject: prefix + tagged, data: data, id: a.ID, trace: a.TraceParent}); err != nil {
+		return data, err
 	}
 	for _, technique := range a.Techniques() {
-		if f.send(ctx, p.fired(a, technique), a.ID+":"+technique, stream) != nil {
-			break
+		id := a.ID + ":" + technique
+		data = appendFired(data[:0], id, a, technique)
+		if err := f.send(ctx, part, message{subject: prefix + fired + token(technique), data: data, id: id}); err != nil {
+			return data, err
 		}
 	}
-	return f
+	return data, nil
 }
 
-// tagged makes the ttp.tagged of a, with as much of it as fits.
-func (p *Publisher) tagged(a *ttp.Announcement) (*nats.Msg, error) {
+// tagged makes the ttp.tagged of a in data, with as much of it as fits.
+func (p *Publisher) tagged(a *ttp.Announcement, data []byte) ([]byte, error) {
 	room := p.bus.room()
-	for _, form := range []func(*ttp.Announcement) []byte{whole, withoutEvidence, uuidsOnly} {
-		msg := p.bus.envelope(envelopeID(a.ID), tagged, form(a))
-		if len(msg.Data) > room {
-			continue
+	id, now := envelopeID(a.ID), time.Now()
+	for _, form := range []func(*ttp.Tagged, []byte) []byte{(*ttp.Tagged).AppendJSON, appendLean, (*ttp.Tagged).AppendHead} {
+		data = append(form(&a.Tagged, ttp.OpenEnvelope(data[:0], id, tagged, now)), '}')
+		if len(data) <= room {
+			return data, nil
 		}
-		if a.TraceParent != "" {
-			msg.Header = nats.Header{headerTrace: {a.TraceParent}}
-		}
-		return msg, nil
 	}
-	return nil, ttp.Permanent(fmt.Errorf("announcement %s of %d tags: %w", a.ID, len(a.Tags), nats.ErrMaxPayload))
+	return data, ttp.Permanent(fmt.Errorf("announcement %s of %d tags: %w", a.ID, len(a.Tags), nats.ErrMaxPayload))
 }
 
-func whole(a *ttp.Announcement) []byte {
-	if a.Payload != nil {
-		return a.Payload
-	}
-	return a.AppendJSON(nil)
-}
-
-func withoutEvidence(a *ttp.Announcement) []byte {
-	lean := a.Tagged
-	lean.Tags = slices.Clone(a.Tags)
+// appendLean is [ttp.Tagged.AppendJSON] without evidence.
+func appendLean(t *ttp.Tagged, dst []byte) []byte {
+	lean := *t
+	lean.Tags = slices.Clone(t.Tags)
 	for i := range lean.Tags {
 		lean.Tags[i].Evidence = nil
 	}
-	return lean.AppendJSON(nil)
+	return lean.AppendJSON(dst)
 }
 
-func uuidsOnly(a *ttp.Announcement) []byte {
-	o, err := ttp.ParseObject(string(withoutEvidence(a)))
-	if err != nil {
-		panic(err) // it was written a moment ago
-	}
-	return o.Set("tags", "[]").AppendJSON(nil)
-}
-
-// fired makes the ttp.rule.fired of a for one technique.
-func (p *Publisher) fired(a *ttp.Announcement, technique string) *nats.Msg {
-	var uuids []string
+// appendFired appends the ttp.rule.fired of a for one technique.
+func appendFired(dst []byte, id string, a *ttp.Announcement, technique string) []byte {
+	dst = ttp.OpenEnvelope(dst, envelopeID(id), fired+token(technique), time.Now())
+	dst = ttp.AppendQuoted(append(dst, `{"technique_id":`...), technique)
+	dst = append(dst, `,"tag_uuids":[`...)
+	first := true
 	for i := range a.Tags {
-		if a.Tags[i].Technique == technique {
-			uuids = append(uuids, a.Tags[i].UUID)
+		if a.Tags[i].Technique != technique {
+			continue
 		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = ttp.AppendQuoted(dst, a.Tags[i].UUID)
 	}
-	payload := ttp.Object{
-		{Name: "technique_id", Value: ttp.Quote(technique)},
-		{Name: "tag_uuids", Value: ttp.Strings(uuids)},
-		{Name: "attacker_uuid", Value: orNull(a.AttackerUUID)},
-		{Name: "identity_uuid", Value: orNull(a.IdentityUUID)},
-		{Name: "session_id", Value: orNull(a.SessionID)},
+	dst = appendOrNull(append(dst, `],"attacker_uuid":`...), a.AttackerUUID)
+	dst = appendOrNull(append(dst, `,"identity_uuid":`...), a.IdentityUUID)
+	dst = appendOrNull(append(dst, `,"session_id":`...), a.SessionID)
+	return append(dst, '}', '}')
+}
+
+func appendOrNull(dst []byte, s string) []byte {
+	if s == "" {
+		return append(dst, "null"...)
 	}
-	return p.bus.envelope(envelopeID(a.ID+":"+technique), fired+token(technique), payload.AppendJSON(nil))
+	return ttp.AppendQuoted(dst, s)
 }
 
 // Suppressed implements [worker.Publisher]; it does not repeat what was lost.
@@ -162,16 +205,11 @@ func (p *Publisher) NotifyOnce(ctx context.Context, id, topic string, payload tt
 	return p.bus.send(ctx, msg, id, p.bus.o.TTP)
 }
 
-func orNull(s string) ttp.Value {
-	if s == "" {
-		return "null"
-	}
-	return ttp.Quote(s)
-}
-
 // envelopeID makes the id of an envelope from the id of its message: 32 hex
 // digits, the same whenever the message is sent again.
 func envelopeID(id string) string {
 	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:16])
+	var text [32]byte
+	hex.Encode(text[:], sum[:16])
+	return string(text[:])
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,27 +34,26 @@ func (b *Bus) Publish(ctx context.Context, m Message) error {
 // stream has. It stops at the first error; what was sent before is waited for.
 // With ids, sending all of them again repeats nothing.
 func (b *Bus) PublishAll(ctx context.Context, messages iter.Seq[Message]) (n int, err error) {
-	f := flight{bus: b}
+	f, err := b.fly("", func(_ int, failed error) {
+		if failed == nil {
+			n++
+		}
+		err = cmp.Or(err, failed)
+	})
+	if err != nil {
+		return 0, err
+	}
 	for m := range messages {
-		msg, err := b.message(m)
-		if err != nil {
-			f.err = err
+		msg, bad := b.message(m)
+		if bad == nil {
+			bad = f.send(ctx, 0, message{subject: msg.Subject, data: msg.Data, id: m.ID})
+		}
+		if err = cmp.Or(err, bad); err != nil {
 			break
-		}
-		if f.send(ctx, msg, m.ID, "") != nil {
-			break
-		}
-		if len(f.sent) < maxPending {
-			continue
-		}
-		landed, err := f.land(ctx)
-		n += landed
-		if err != nil {
-			return n, err
 		}
 	}
-	landed, err := f.land(ctx)
-	return n + landed, err
+	f.land(ctx)
+	return n, err
 }
 
 func (b *Bus) message(m Message) (*nats.Msg, error) {
@@ -75,7 +75,7 @@ func (b *Bus) send(ctx context.Context, m *nats.Msg, id, stream string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if _, err := b.js.PublishMsg(ctx, m, publishOpts(id, stream)...); err != nil {
-		return b.sendError(m, err)
+		return b.sendError(m.Subject, err)
 	}
 	return nil
 }
@@ -91,14 +91,14 @@ func publishOpts(id, stream string) []jetstream.PublishOpt {
 	return opts
 }
 
-// sendError says of m why it was not taken and what can be done about it.
-func (b *Bus) sendError(m *nats.Msg, err error) error {
+// sendError says why a message was not taken and what can be done about it.
+func (b *Bus) sendError(subject string, err error) error {
 	for _, aside := range []error{nats.ErrHeadersNotSupported, nats.ErrReconnectBufExceeded} {
 		if errors.Is(err, aside) && !b.nc.IsConnected() { // what the library says without a connection
 			err = b.notConnected()
 		}
 	}
-	err = fmt.Errorf("publish %s: %w", b.bare(m.Subject), err)
+	err = fmt.Errorf("publish %s: %w", b.bare(subject), err)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return ttp.Permanent(err)
 	}
@@ -135,60 +135,6 @@ func cureOf(err error) string {
 		return "the stream is sealed and takes nothing any more: use another one"
 	}
 	return ""
-}
-
-// flight is what was published and not yet answered, in the order it was sent.
-type flight struct {
-	bus  *Bus
-	sent []jetstream.PubAckFuture
-	err  error // why it is incomplete
-}
-
-// send publishes m without waiting for the answer; it waits while too many
-// are unanswered.
-func (f *flight) send(ctx context.Context, m *nats.Msg, id, stream string) error {
-	if f.err = ctx.Err(); f.err != nil {
-		return f.err
-	}
-	opts := append(publishOpts(id, stream), jetstream.WithStallWait(answerWithin))
-	future, err := f.bus.js.PublishMsgAsync(m, opts...)
-	if err != nil {
-		f.err = f.bus.sendError(m, err)
-		return f.err
-	}
-	f.sent = append(f.sent, future)
-	return nil
-}
-
-// land waits for all answers. It returns how many of the messages a stream
-// has, those that it knew already included, and the first error of the flight.
-func (f *flight) land(ctx context.Context) (n int, err error) {
-	var first error
-	for _, future := range f.sent {
-		if err := f.answer(ctx, future); err == nil {
-			n++
-		} else if first == nil {
-			first = err
-		}
-	}
-	f.sent = f.sent[:0]
-	if first == nil {
-		first = f.err
-	}
-	return n, first
-}
-
-// answer waits for the answer to one message. The library gives up on it by
-// itself, after [answerWithin].
-func (f *flight) answer(ctx context.Context, future jetstream.PubAckFuture) error {
-	select {
-	case <-future.Ok():
-		return nil
-	case err := <-future.Err():
-		return f.bus.sendError(future.Msg(), err)
-	case <-ctx.Done():
-		return f.bus.sendError(future.Msg(), ctx.Err())
-	}
 }
 
 // headerRoom is what publishing adds to a message: its id and the name of the

@@ -51,13 +51,17 @@ func isVersion1(v Value) bool {
 // AppendEnvelope appends the message that carries payload, a JSON object, under
 // topic. The topic is written without the configured prefix, as is the type.
 func AppendEnvelope(dst []byte, id, topic string, at time.Time, payload []byte) []byte {
+	return append(append(OpenEnvelope(dst, id, topic, at), payload...), '}')
+}
+
+// OpenEnvelope is [AppendEnvelope] up to the payload, which the caller appends,
+// and a '}' behind it.
+func OpenEnvelope(dst []byte, id, topic string, at time.Time) []byte {
 	dst = append(dst, `{"v":1,`...)
 	dst = appendText(dst, "id", id)
 	dst = appendText(append(dst, ','), "topic", topic)
 	dst = appendText(append(dst, ','), "type", topic)
 	dst = append(dst, `,"ts":`...)
 	dst = strconv.AppendFloat(dst, float64(at.UnixMilli())/1e3, 'f', 3, 64)
-	dst = append(dst, `,"payload":`...)
-	dst = append(dst, payload...)
-	return append(dst, '}')
+	return append(dst, `,"payload":`...)
 }

@@ -80,22 +80,44 @@ func (t Tagged) MarshalJSON() ([]byte, error) { return t.AppendJSON(nil), nil }
 // AppendJSON appends the payload of ttp.tagged to dst. The tags in it leave out
 // what they share with the event.
 func (t *Tagged) AppendJSON(dst []byte) []byte {
-	dst = slices.Grow(dst, 512*(1+len(t.Tags)))
-	dst = appendNullable(append(dst, '{'), "attacker_uuid", t.AttackerUUID)
+	return t.appendMembers(append(dst, '{'), t.Tags)
+}
+
+// AppendHead is [Tagged.AppendJSON] with the uuids of the tags and nothing else
+// of them.
+func (t *Tagged) AppendHead(dst []byte) []byte {
+	return t.appendMembers(append(dst, '{'), nil)
+}
+
+// AppendEntry is [Tagged.AppendHead] with the trace in front, if there is one:
+// the form in which t waits to be published.
+func (t *Tagged) AppendEntry(dst []byte) []byte {
+	dst = append(dst, '{')
+	if t.TraceParent != "" {
+		dst = append(appendText(dst, "traceparent", t.TraceParent), ',')
+	}
+	return t.appendMembers(dst, nil)
+}
+
+func (t *Tagged) appendMembers(dst []byte, tags []Tag) []byte {
+	dst = appendNullable(dst, "attacker_uuid", t.AttackerUUID)
 	dst = appendNullable(append(dst, ','), "identity_uuid", t.IdentityUUID)
 	dst = appendNullable(append(dst, ','), "session_id", t.SessionID)
 	dst = appendNullable(append(dst, ','), "decky_id", t.DeckyID)
 	dst = appendText(append(dst, ','), "source_kind", string(t.SourceKind))
 	dst = appendText(append(dst, ','), "source_id", t.SourceID)
-	dst = append(append(dst, `,"tag_uuids":`...), Strings(t.TagUUIDs())...)
-	dst = append(append(dst, `,"techniques_added":`...), Strings(t.Techniques())...)
-	dst = append(dst, `,"tags":[`...)
+	dst = append(dst, `,"tag_uuids":[`...)
 	for i := range t.Tags {
-		tag := &t.Tags[i]
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendText(append(dst, '{'), "uuid", tag.UUID)
+		dst = AppendQuoted(appendComma(dst, i), t.Tags[i].UUID)
+	}
+	dst = append(dst, `],"techniques_added":[`...)
+	for i, id := range t.Techniques() {
+		dst = AppendQuoted(appendComma(dst, i), id)
+	}
+	dst = append(dst, `],"tags":[`...)
+	for i := range tags {
+		tag := &tags[i]
+		dst = appendText(append(appendComma(dst, i), '{'), "uuid", tag.UUID)
 		dst = appendText(append(dst, ','), "source_kind", string(tag.SourceKind))
 		dst = appendText(append(dst, ','), "source_id", tag.SourceID)
 		dst = tag.Finding.appendTechnique(append(dst, ','))
@@ -104,13 +126,12 @@ func (t *Tagged) AppendJSON(dst []byte) []byte {
 	return append(dst, ']', '}')
 }
 
-// Entry returns the form in which t waits to be published: payload, which
-// AppendJSON made of it, with the trace in front if there is one.
-func (t *Tagged) Entry(payload []byte) string {
-	if t.TraceParent == "" {
-		return string(payload)
+// appendComma appends what stands before the ith element of a list.
+func appendComma(dst []byte, i int) []byte {
+	if i == 0 {
+		return dst
 	}
-	return string(appendText([]byte{'{'}, "traceparent", t.TraceParent)) + "," + string(payload[1:])
+	return append(dst, ',')
 }
 
 // taggedJSON mirrors what MarshalJSON writes, for reading it back.
@@ -139,7 +160,7 @@ type taggedJSON struct {
 }
 
 // UnmarshalJSON reads the payload of ttp.tagged back, and the trace where
-// [Tagged.Entry] wrote it. The tags get the anchors and the place of the
+// [Tagged.AppendEntry] wrote it. The tags get the anchors and the place of the
 // event.
 func (t *Tagged) UnmarshalJSON(data []byte) error {
 	var in taggedJSON

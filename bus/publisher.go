@@ -108,6 +108,9 @@ func (p *Publisher) attempt(ctx context.Context, list []ttp.Announcement) (faile
 // depart sends the messages of one announcement. It makes them in data, which
 // it returns for the next.
 func (p *Publisher) depart(ctx context.Context, f *flight, part int, a *ttp.Announcement, data []byte) ([]byte, error) {
+	if len(a.Tags) == 0 {
+		return data, nil // they were deleted
+	}
 	data, err := p.tagged(a, data)
 	if err != nil {
 		return data, err

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,40 +116,46 @@ func (c columns) only(names []string) []string {
 // names returns the names of the columns, sorted.
 func (c columns) names() []string { return slices.Sorted(maps.Keys(c)) }
 
-// takes says why the column would not store v as it is, nil if it would as far
-// as can be told from here. v is nil, a string, an int64 or a float64.
-func (c column) takes(v any) error {
-	switch v := v.(type) {
-	case nil:
-		if !c.nullable {
-			return fmt.Errorf("is missing")
-		}
-	case string:
-		return c.takesText(v)
-	case int64:
-		return c.takesInt(v)
-	case float64:
-		if !(v >= 0 && v <= 1) {
-			return fmt.Errorf("%v is not within 0..1", v)
-		}
+func (c *column) takesNull() error {
+	if !c.nullable {
+		return errors.New("is missing")
 	}
 	return nil
 }
 
-func (c column) takesText(s string) error {
+func takesConfidence(v float64) error {
+	if !(v >= 0 && v <= 1) {
+		return fmt.Errorf("%v is not within 0..1", v)
+	}
+	return nil
+}
+
+// takesText says why the column would not store s as it is, nil if it would as
+// far as can be told from here.
+func (c *column) takesText(s string) error {
+	if isASCII(s) { // every column takes any of these characters
+		return c.takesLength(int64(len(s)), int64(len(s)))
+	}
 	if !utf8.ValidString(s) {
-		return fmt.Errorf("is not valid UTF-8")
+		return errors.New("is not valid UTF-8")
 	}
-	if n := int64(utf8.RuneCountInString(s)); c.chars > 0 && n > c.chars {
-		return fmt.Errorf("is %d characters long, the column takes %d", n, c.chars)
-	}
-	if n := int64(len(s)); strings.HasPrefix(c.charset, "utf8") && c.octets > 0 && n > c.octets {
-		return fmt.Errorf("is %d bytes long, the column takes %d", n, c.octets)
+	if err := c.takesLength(int64(utf8.RuneCountInString(s)), int64(len(s))); err != nil {
+		return err
 	}
 	for _, r := range s {
 		if !inCharset(c.charset, r) {
 			return fmt.Errorf("holds %U, which the column's character set %s lacks", r, c.charset)
 		}
+	}
+	return nil
+}
+
+func (c *column) takesLength(chars, octets int64) error {
+	if c.chars > 0 && chars > c.chars {
+		return fmt.Errorf("is %d characters long, the column takes %d", chars, c.chars)
+	}
+	if c.octets > 0 && octets > c.octets && strings.HasPrefix(c.charset, "utf8") {
+		return fmt.Errorf("is %d bytes long, the column takes %d", octets, c.octets)
 	}
 	return nil
 }
@@ -173,7 +180,7 @@ func inCharset(charset string, r rune) bool {
 // intBits are the sizes of the whole numbers that are narrower than int64.
 var intBits = map[string]uint{"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32}
 
-func (c column) takesInt(n int64) error {
+func (c *column) takesInt(n int64) error {
 	lowest, highest := int64(-1<<63), int64(1<<63-1)
 	if bits, ok := intBits[c.kind]; ok {
 		lowest, highest = -1<<(bits-1), 1<<(bits-1)-1

@@ -39,6 +39,10 @@ type dialect interface {
 	// must be asked for.
 	insert(table, key string, lenient bool) (before, behind string)
 
+	// values returns what an insert of rows says, as part of the statement and
+	// as its arguments. text is what the rows were written into.
+	values(text []byte, rows []*row) (statement string, args []any)
+
 	// warnings returns what the last insert of tx did beyond storing rows,
 	// as the error it would have been without leniency.
 	warnings(ctx context.Context, tx *sql.Tx) error

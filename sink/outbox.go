@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,49 +25,37 @@ const maxAnnouncement = 512 << 10
 // announcements returns what each element of the batch gained. One that gained
 // more than a message can carry, such as a session of thousands of commands,
 // is announced in parts.
-func (w *writing) announcements(fresh []row) []ttp.Announcement {
-	isFresh := make(map[string]*row, len(fresh))
-	for i := range fresh {
-		isFresh[fresh[i].tag.UUID] = &fresh[i]
+func (w *writing) announcements(fresh []*row) []ttp.Announcement {
+	for i := range w.arrived {
+		w.arrived[i].fresh = false
 	}
-	var list []ttp.Announcement
-	for i, arrived := range w.batch {
-		var gained []*row
-		for _, tag := range arrived.Tags {
-			if r := isFresh[tag.UUID]; r != nil && r.arrived == i {
-				gained = append(gained, r)
-				delete(isFresh, tag.UUID) // an element may name a tag twice
-			}
+	for _, r := range fresh {
+		r.fresh = true
+	}
+	list := make([]ttp.Announcement, 0, len(w.batch))
+	of, size := -1, 0 // the element that the last of list is about, and how large that is
+	for i := range w.arrived {
+		r := &w.arrived[i]
+		if !r.fresh {
+			continue
 		}
-		for len(gained) > 0 {
-			arrived.Tags, gained = announceable(gained)
-			a := ttp.Announcement{ID: announcementID(arrived.Tags), Tagged: arrived}
-			a.Payload = a.AppendJSON(nil)
-			list = append(list, a)
+		if r.arrived != of || size+r.size() > maxAnnouncement {
+			a := ttp.Announcement{Tagged: w.batch[r.arrived]}
+			a.Tags = make([]ttp.Tag, 0, len(a.Tags))
+			list, of, size = append(list, a), r.arrived, 0
 		}
+		last := &list[len(list)-1]
+		last.Tags = append(last.Tags, *r.tag)
+		size += r.size()
+	}
+	for i := range list {
+		list[i].ID = announcementID(list[i].TagUUIDs())
 	}
 	return list
 }
 
-// announceable takes as many tags from rows as one announcement may have, at
-// least one.
-func announceable(rows []*row) (tags []ttp.Tag, rest []*row) {
-	size := 0
-	for i, r := range rows {
-		if size += r.size; i > 0 && size > maxAnnouncement {
-			return tags, rows[i:]
-		}
-		tags = append(tags, r.tag)
-	}
-	return tags, nil
-}
-
 // announcementID is the same for the same tags in any order.
-func announcementID(tags []ttp.Tag) string {
-	uuids := make([]string, len(tags))
-	for i := range tags {
-		uuids[i] = tags[i].UUID
-	}
+func announcementID(uuids []string) string {
 	slices.Sort(uuids)
 	sum := sha256.Sum256([]byte(strings.Join(uuids, " ")))
 	return hex.EncodeToString(sum[:])
@@ -90,34 +79,30 @@ func (w *writing) enqueue(ctx context.Context, tx *sql.Tx, list []ttp.Announceme
 	return nil
 }
 
+// letterSize is about what an announcement takes in the outbox.
+const letterSize = 384
+
 // letter makes the payload of an outbox row, a JSON array, of the first n of
-// list, at least one.
+// list, at least one. The tags are there by their uuids only: they stand in
+// the table, which is read if the row ever is.
 func (w *writing) letter(list []ttp.Announcement) (n int, payload string) {
-	var b strings.Builder
-	size := 0
-	for i := range list {
-		size += len(list[i].Payload) + len(list[i].TraceParent) + 20
-	}
-	b.Grow(min(size, w.letterLimit()) + 1)
-	b.WriteByte('[')
+	b := append(make([]byte, 0, min(len(list)*letterSize, w.letterLimit())), '[')
 	for n < len(list) {
-		// Evidence may hold what a sensor sent, in UTF-8; the column is ASCII.
-		element := asciiJSON(list[n].Entry(list[n].Payload))
-		if n > 0 && b.Len()+len(element) > w.letterLimit() {
+		end := len(b)
+		if n > 0 {
+			b = append(b, ',')
+		}
+		if b = list[n].AppendEntry(b); n > 0 && len(b) > w.letterLimit() {
+			b = b[:end]
 			break
 		}
-		if n > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(element)
 		n++
 	}
-	b.WriteByte(']')
-	return n, b.String()
+	return n, string(append(b, ']'))
 }
 
-// letterLimit leaves room for quotes and backslashes, which are doubled in a
-// statement, and for a last announcement of the largest size.
+// letterLimit leaves room for quotes, which a statement escapes, and for a last
+// announcement of the largest size.
 func (w *writing) letterLimit() int {
 	if w.packet > 0 {
 		return min(maxBytes, w.packet/4)
@@ -138,49 +123,110 @@ func letterID(list []ttp.Announcement) string {
 // once, so that the rows are locked in one order and a deadlock is tried again.
 func (d *DB) Announced(ctx context.Context, outbox []string) error {
 	ids := slices.Sorted(slices.Values(outbox))
-	w := &writing{DB: d}
 	for chunk := range slices.Chunk(ids, maxRows) {
 		args := make([]any, len(chunk))
 		for i, id := range chunk {
 			args[i] = id
 		}
-		err := w.transact(ctx, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, "DELETE FROM ttp_outbox WHERE id IN ("+marks(len(args))+")", args...) // #nosec G202 -- only marks
-			return err
-		})
-		if err != nil {
+		if err := d.remove(ctx, "DELETE FROM ttp_outbox WHERE id IN ("+marks(len(args))+")", args); err != nil { // #nosec G202 -- only marks
 			return fmt.Errorf("empty the outbox: %w", err)
 		}
 	}
 	return nil
 }
 
+// remove runs one statement, which is a transaction of its own.
+func (d *DB) remove(ctx context.Context, statement string, args []any) error {
+	for attempt := 1; ; attempt++ {
+		_, err := d.write.ExecContext(ctx, statement, args...)
+		if classify(err) != classConflict || attempt == maxConflicts || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 // Unannounced returns the announcements of at most limit rows of the outbox
-// that are older than age, the oldest first. A row has at most 1.5 MiB. One
-// that cannot be read is logged and left out.
+// that are older than age, the oldest first. A row that cannot be read is logged
+// and left out. Of an announcement whose tags have been deleted since, as those
+// of an attacker that was, what is left is returned, without tags if need be.
 func (d *DB) Unannounced(ctx context.Context, age time.Duration, limit int) ([]ttp.Announcement, error) {
-	var list []ttp.Announcement
+	list, err := d.letters(ctx, age, limit)
+	if err == nil {
+		err = d.complete(ctx, list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the outbox: %w", err)
+	}
+	return list, nil
+}
+
+// letters reads rows of the outbox.
+func (d *DB) letters(ctx context.Context, age time.Duration, limit int) (list []ttp.Announcement, err error) {
 	before := timeText(d.now().Add(-age), 6)
-	err := each(ctx, d.read, "SELECT id, payload FROM ttp_outbox WHERE created_at <= ? ORDER BY created_at, id LIMIT ?", []any{before, limit},
+	err = each(ctx, d.read, "SELECT id, payload FROM ttp_outbox WHERE created_at <= ? ORDER BY created_at, id LIMIT ?", []any{before, limit},
 		func(scan func(...any) error) error {
 			var id, payload string
 			if err := scan(&id, &payload); err != nil {
 				return err
 			}
-			var letter []ttp.Tagged
+			var letter []letterEntry
 			if err := json.Unmarshal([]byte(payload), &letter); err != nil {
 				d.log.Error("announcements in ttp_outbox cannot be read; remove their row", zap.Error(err), zap.String("id", id))
 				return nil
 			}
-			for _, t := range letter {
-				list = append(list, ttp.Announcement{ID: announcementID(t.Tags), Outbox: id, Tagged: t})
+			for _, e := range letter {
+				list = append(list, ttp.Announcement{ID: announcementID(e.tagged.TagUUIDs()), Outbox: id, Tagged: e.tagged})
 			}
 			return nil
 		})
-	if err != nil {
-		return nil, fmt.Errorf("read the outbox: %w", err)
+	return list, err
+}
+
+// letterEntry is one announcement in the outbox. The tags have their uuid and
+// nothing else, unless an earlier version of this program wrote them whole.
+type letterEntry struct{ tagged ttp.Tagged }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (e *letterEntry) UnmarshalJSON(data []byte) error {
+	var head struct {
+		UUIDs []string `json:"tag_uuids"`
 	}
-	return list, nil
+	if err := errors.Join(json.Unmarshal(data, &head), e.tagged.UnmarshalJSON(data)); err != nil || len(e.tagged.Tags) > 0 {
+		return err
+	}
+	for _, uuid := range head.UUIDs {
+		e.tagged.Tags = append(e.tagged.Tags, ttp.Tag{UUID: uuid})
+	}
+	return nil
+}
+
+// complete reads the tags of which list has the uuid only.
+func (d *DB) complete(ctx context.Context, list []ttp.Announcement) error {
+	var at []position
+	for i := range list {
+		for j := range list[i].Tags {
+			if tag := &list[i].Tags[j]; tag.RuleID == "" {
+				at = append(at, position{key: tag.UUID})
+			}
+		}
+	}
+	stored, err := d.tagsAt(ctx, "uuid", at)
+	if err != nil {
+		return err
+	}
+	byUUID := make(map[string]*ttp.Tag, len(stored))
+	for i := range stored {
+		byUUID[stored[i].UUID] = &stored[i].Tag
+	}
+	for i := range list {
+		list[i].Tags = slices.DeleteFunc(list[i].Tags, func(tag ttp.Tag) bool { return tag.RuleID == "" && byUUID[tag.UUID] == nil })
+		for j := range list[i].Tags {
+			if tag := &list[i].Tags[j]; tag.RuleID == "" {
+				*tag = *byUUID[tag.UUID]
+			}
+		}
+	}
+	return nil
 }
 
 // OutboxStats returns how many rows the outbox has, each of them the

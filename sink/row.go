@@ -3,41 +3,89 @@ package sink
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"ttp-worker/ttp"
 )
 
-// tagColumns are the columns of ttp_tag in the order of row.values.
+// tagColumns are the columns of ttp_tag in the order of row.texts.
 var tagColumns = []string{
 	"uuid", "source_kind", "source_id", "attacker_uuid", "identity_uuid", "session_id", "decky_id",
 	"tactic", "technique_id", "sub_technique_id", "confidence", "rule_id", "rule_version",
 	"evidence", "attack_release", "mitre_url", "created_at",
 }
 
+// The columns that are no text, and those where an absent text is NULL.
+const (
+	confidenceColumn = 10
+	versionColumn    = 12
+	evidenceColumn   = 13
+)
+
+var nullColumns = [...]bool{3: true, 4: true, 5: true, 6: true, 9: true, 15: true, 16: false}
+
 // row is a tag on its way into the table.
 type row struct {
-	arrived int // index into the batch
-	tag     ttp.Tag
-	values  []any // by tagColumns: nil, string, int64 or float64
-	size    int   // in bytes, as part of a statement
+	arrived  int      // index into the batch
+	tag      *ttp.Tag // of the batch
+	evidence string   // JSON in ASCII
+	created  string   // the text of created_at
+	from, to int      // where its text is, as part of a statement, in writing.text
+	fresh    bool     // it was not there before
 }
 
-// newRow makes the row of tag. createdAt is the text of the column.
-func newRow(arrived int, tag ttp.Tag, createdAt string) row {
-	r := row{arrived: arrived, tag: tag}
-	r.values = []any{
-		tag.UUID, string(tag.SourceKind), tag.SourceID,
-		orNull(tag.AttackerUUID), orNull(tag.IdentityUUID), orNull(tag.SessionID), orNull(tag.DeckyID),
-		tag.Tactic, tag.Technique, orNull(tag.SubTechnique), tag.Confidence, tag.RuleID, int64(tag.RuleVersion),
-		asciiJSON(string(tag.Evidence.AppendJSON(nil))), tag.AttackRelease, orNull(tag.MitreURL), createdAt,
+// size is how many bytes the row takes in a statement.
+func (r *row) size() int { return r.to - r.from }
+
+// texts are the values by tagColumns, "" for numbers and what is absent.
+func (r *row) texts() [len(nullColumns)]string {
+	t := r.tag
+	return [...]string{
+		t.UUID, string(t.SourceKind), t.SourceID, t.AttackerUUID, t.IdentityUUID, t.SessionID, t.DeckyID,
+		t.Tactic, t.Technique, t.SubTechnique, "", t.RuleID, "",
+		r.evidence, t.AttackRelease, t.MitreURL, r.created,
 	}
-	r.size = statementSize(r.values)
-	return r
+}
+
+// args are the values as arguments of a statement.
+func (r *row) args(dst []any) []any {
+	for i, s := range r.texts() {
+		switch {
+		case i == confidenceColumn:
+			dst = append(dst, r.tag.Confidence)
+		case i == versionColumn:
+			dst = append(dst, int64(r.tag.RuleVersion))
+		case s == "" && nullColumns[i]:
+			dst = append(dst, nil)
+		default:
+			dst = append(dst, s)
+		}
+	}
+	return dst
+}
+
+// appendSQL appends the values as a statement has them, in brackets.
+func (r *row) appendSQL(dst []byte) []byte {
+	dst = append(dst, '(')
+	for i, s := range r.texts() {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		switch {
+		case i == confidenceColumn:
+			dst = strconv.AppendFloat(dst, r.tag.Confidence, 'g', -1, 64)
+		case i == versionColumn:
+			dst = strconv.AppendInt(dst, int64(r.tag.RuleVersion), 10)
+		case s == "" && nullColumns[i]:
+			dst = append(dst, "NULL"...)
+		default:
+			dst = appendLiteral(dst, s)
+		}
+	}
+	return append(dst, ')')
 }
 
 func orNull(s string) any {
@@ -47,51 +95,88 @@ func orNull(s string) any {
 	return s
 }
 
-// statementSize is how many bytes the values take as text in a statement.
-func statementSize(values []any) int {
-	size := 2 + len(values)
-	for _, v := range values {
-		s, ok := v.(string)
-		if !ok {
-			size += 24 // the longest number
+// appendLiteral appends s as MySQL wants a text in a statement, on a connection
+// in utf8mb4 whose sql_mode lets a backslash escape. The driver writes the same,
+// one argument at a time; a batch has ten thousand.
+func appendLiteral(dst []byte, s string) []byte {
+	dst = append(dst, '\'')
+	from := 0
+	for i := range len(s) {
+		escaped := escapes[s[i]]
+		if escaped == 0 {
 			continue
 		}
-		size += len(s) + 2
-		for i := range len(s) {
-			switch s[i] {
-			case 0, '\n', '\r', '\x1a', '"', '\'', '\\':
-				size++
-			}
+		dst = append(append(dst, s[from:i]...), '\\', escaped)
+		from = i + 1
+	}
+	return append(append(dst, s[from:]...), '\'')
+}
+
+// escapes are what stands behind the backslash for the bytes that need one.
+var escapes = [256]byte{0: '0', '\n': 'n', '\r': 'r', 0x1a: 'Z', '\'': '\'', '"': '"', '\\': '\\'}
+
+// tagTable is the columns of ttp_tag by tagColumns; nil where the table lacks one.
+type tagTable [len(nullColumns)]*column
+
+func tagTableOf(found columns) (t tagTable) {
+	for i, name := range tagColumns {
+		if c, ok := found[name]; ok {
+			t[i] = &c
 		}
 	}
-	return size
+	return t
 }
 
 // check says why the row would not be stored as it is, nil if nothing is
 // known against it. packet is the longest statement, -1 if there is no limit.
-func (r *row) check(table columns, packet int) error {
-	if id, err := uuid.Parse(r.tag.UUID); err != nil || id.String() != r.tag.UUID {
+func (r *row) check(table *tagTable, packet int) error {
+	if !isUUID(r.tag.UUID) {
 		return errors.New("uuid: not a UUID in lower case")
 	}
 	if r.tag.AttackerUUID == "" && r.tag.IdentityUUID == "" {
 		return errors.New("attacker_uuid, identity_uuid: one of them must be set")
 	}
-	if _, err := ttp.ParseObject(r.values[13].(string)); err != nil {
+	if err := ttp.CheckObject(r.evidence); err != nil {
 		return fmt.Errorf("evidence: %w", err)
 	}
-	for i, name := range tagColumns {
-		col, ok := table[name]
-		if !ok {
+	for i, s := range r.texts() {
+		if table[i] == nil {
 			continue // the insert will say so, to the operator
 		}
-		if err := col.takes(r.values[i]); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if err := r.checkColumn(table[i], i, s); err != nil {
+			return fmt.Errorf("%s: %w", tagColumns[i], err)
 		}
 	}
-	if packet > 0 && r.size+statementRoom > packet {
-		return fmt.Errorf("evidence: the row takes %d bytes, the server's max_allowed_packet is %d", r.size, packet)
+	if packet > 0 && r.size()+statementRoom > packet {
+		return fmt.Errorf("evidence: the row takes %d bytes, the server's max_allowed_packet is %d", r.size(), packet)
 	}
 	return nil
+}
+
+func (r *row) checkColumn(c *column, i int, s string) error {
+	switch {
+	case i == confidenceColumn:
+		return takesConfidence(r.tag.Confidence)
+	case i == versionColumn:
+		return c.takesInt(int64(r.tag.RuleVersion))
+	case s == "" && nullColumns[i]:
+		return c.takesNull()
+	}
+	return c.takesText(s)
+}
+
+// isUUID reports whether s is a UUID as the column has it, in lower case.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		isHyphen := i == 8 || i == 13 || i == 18 || i == 23
+		if c := s[i]; isHyphen != (c == '-') || !isHyphen && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // timeText writes t for a column with that many digits of fraction. The rest

@@ -90,4 +90,14 @@ func (sqliteDialect) insert(table, key string, _ bool) (before, behind string) {
 	return "INSERT INTO " + table, " ON CONFLICT (" + key + ") DO NOTHING"
 }
 
+// values passes arguments: a text in a statement ends at a NUL here.
+func (sqliteDialect) values(_ []byte, rows []*row) (statement string, args []any) {
+	group := "(" + marks(len(tagColumns)) + ")"
+	args = make([]any, 0, len(rows)*len(tagColumns))
+	for _, r := range rows {
+		args = r.args(args)
+	}
+	return strings.Repeat(group+", ", len(rows)-1) + group, args
+}
+
 func (sqliteDialect) warnings(context.Context, *sql.Tx) error { return nil }

@@ -62,13 +62,16 @@ func (d *DB) writeBatch(ctx context.Context, batch []ttp.Tagged, also func(conte
 }
 
 // written sums up. A tag that came twice shares the fate of the first.
-func (w *writing) written(fresh []row) ttp.Written {
+func (w *writing) written(fresh []*row) ttp.Written {
 	result := w.result
 	result.Inserted, result.Duplicates = len(fresh), len(w.rows)-len(fresh)
+	if len(w.again) == 0 {
+		return result
+	}
 	result.Refused = slices.Clone(w.result.Refused)
 	stored := make(map[string]bool, len(w.rows))
-	for i := range w.rows {
-		stored[w.rows[i].tag.UUID] = true
+	for _, r := range w.rows {
+		stored[r.tag.UUID] = true
 	}
 	fate := make(map[string]ttp.Refusal)
 	for _, r := range result.Refused {
@@ -80,7 +83,7 @@ func (w *writing) written(fresh []row) ttp.Written {
 			continue
 		}
 		r := fate[again.tag.UUID]
-		r.Arrived, r.Tag = again.arrived, again.tag
+		r.Arrived, r.Tag = again.arrived, *again.tag
 		result.Refused = append(result.Refused, r)
 	}
 	return result
@@ -98,8 +101,10 @@ func (d *DB) failed(err error) error {
 type writing struct {
 	*DB
 	batch   []ttp.Tagged
-	rows    []row
-	again   []row           // those whose uuid is that of one among rows
+	arrived []row           // all, in the order of the batch
+	text    []byte          // theirs
+	rows    []*row          // those to be stored, by uuid: so they are inserted, and nobody waits for each other
+	again   []*row          // those whose uuid is that of one among rows
 	refused map[string]bool // uuids, since the last drop
 	packet  int
 	now     string
@@ -108,9 +113,12 @@ type writing struct {
 	also    func(context.Context, *sql.Tx, ttp.Written) error // nil: nothing
 }
 
+// rowSize is about how many bytes a row takes in a statement.
+const rowSize = 512
+
 // prepare makes the rows and sets those apart that would not be stored as they are.
 func (d *DB) prepare(ctx context.Context, batch []ttp.Tagged) (*writing, error) {
-	table, err := d.columns(ctx, "ttp_tag")
+	columns, err := d.columns(ctx, "ttp_tag")
 	if err != nil {
 		return nil, err
 	}
@@ -118,40 +126,63 @@ func (d *DB) prepare(ctx context.Context, batch []ttp.Tagged) (*writing, error) 
 	if err != nil {
 		return nil, err
 	}
-	now := d.now()
-	w := &writing{DB: d, batch: batch, packet: packet, now: timeText(now, 6), careful: d.repeats.Load(), refused: make(map[string]bool)}
-	created := timeText(now, table["created_at"].precision)
-	seen := make(map[string]bool)
+	now, n := d.now(), 0
 	for i := range batch {
-		for _, tag := range batch[i].Tags {
-			r := newRow(i, tag, created)
-			if err := r.check(table, packet); err != nil {
-				w.refuse(r, err)
-				continue
-			}
-			if seen[tag.UUID] {
-				w.again = append(w.again, r)
-				continue
-			}
-			seen[tag.UUID] = true
-			w.rows = append(w.rows, r)
+		n += len(batch[i].Tags)
+	}
+	w := &writing{
+		DB: d, batch: batch, packet: packet, now: timeText(now, 6), careful: d.repeats.Load(), refused: make(map[string]bool),
+		arrived: make([]row, 0, n), rows: make([]*row, 0, n), text: make([]byte, 0, n*rowSize),
+	}
+	table, created := tagTableOf(columns), timeText(now, columns["created_at"].precision)
+	for i := range batch {
+		for j := range batch[i].Tags {
+			w.add(row{arrived: i, tag: &batch[i].Tags[j], created: created}, &table)
 		}
 	}
 	clear(w.refused) // they are not among the rows
-	slices.SortFunc(w.rows, func(a, b row) int { return strings.Compare(a.tag.UUID, b.tag.UUID) })
+	w.sort()
 	return w, nil
 }
 
-func (w *writing) refuse(r row, err error) {
+// add makes the text of a row, which is refused if it would not be stored as it is.
+func (w *writing) add(r row, table *tagTable) {
+	r.from = len(w.text)
+	w.text = r.tag.Evidence.AppendJSON(w.text) // for a moment
+	r.evidence = asciiJSON(string(w.text[r.from:]))
+	w.text = r.appendSQL(w.text[:r.from])
+	r.to = len(w.text)
+	w.arrived = append(w.arrived, r)
+	last := &w.arrived[len(w.arrived)-1]
+	if err := last.check(table, w.packet); err != nil {
+		w.refuse(last, err)
+		return
+	}
+	w.rows = append(w.rows, last)
+}
+
+// sort orders the rows and sets those apart that come again.
+func (w *writing) sort() {
+	slices.SortStableFunc(w.rows, func(a, b *row) int { return strings.Compare(a.tag.UUID, b.tag.UUID) })
+	w.rows = slices.CompactFunc(w.rows, func(first, next *row) bool {
+		same := first.tag.UUID == next.tag.UUID
+		if same {
+			w.again = append(w.again, next)
+		}
+		return same
+	})
+}
+
+func (w *writing) refuse(r *row, err error) {
 	w.refused[r.tag.UUID] = true
 	w.result.Refused = append(w.result.Refused, ttp.Refusal{
-		Arrived: r.arrived, Tag: r.tag, Orphan: classify(err) == classOrphan, Code: codeOf(err), Err: err,
+		Arrived: r.arrived, Tag: *r.tag, Orphan: classify(err) == classOrphan, Code: codeOf(err), Err: err,
 	})
 }
 
 // drop takes the rows that were refused out.
 func (w *writing) drop() {
-	w.rows = slices.DeleteFunc(w.rows, func(r row) bool { return w.refused[r.tag.UUID] })
+	w.rows = slices.DeleteFunc(w.rows, func(r *row) bool { return w.refused[r.tag.UUID] })
 	clear(w.refused)
 }
 
@@ -161,7 +192,7 @@ func ofRow(err error) bool {
 }
 
 // isolate finds, by halves, the rows that are refused alone. It stores nothing.
-func (w *writing) isolate(ctx context.Context, rows []row) error {
+func (w *writing) isolate(ctx context.Context, rows []*row) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -185,7 +216,7 @@ func (w *writing) isolate(ctx context.Context, rows []row) error {
 var errTried = errors.New("only tried")
 
 // try inserts rows and rolls back.
-func (w *writing) try(ctx context.Context, rows []row) error {
+func (w *writing) try(ctx context.Context, rows []*row) error {
 	err := w.transact(ctx, func(tx *sql.Tx) error {
 		if _, err := w.insertFresh(ctx, tx, rows); err != nil {
 			return err
@@ -199,7 +230,7 @@ func (w *writing) try(ctx context.Context, rows []row) error {
 }
 
 // store inserts rows and announces what is new, in one transaction.
-func (w *writing) store(ctx context.Context, rows []row) (fresh []row, err error) {
+func (w *writing) store(ctx context.Context, rows []*row) (fresh []*row, err error) {
 	w.result.Fresh = nil
 	if len(rows) == 0 && w.also == nil {
 		return nil, nil
@@ -266,7 +297,7 @@ func (w *writing) once(ctx context.Context, do func(*sql.Tx) error) error {
 // of them were inserted unchanged is certain: every warning is an error. As
 // most batches hold nothing that is there already, what is there is asked only
 // after inserting all has failed, or if it was so with the batch before.
-func (w *writing) insertFresh(ctx context.Context, tx *sql.Tx, rows []row) ([]row, error) {
+func (w *writing) insertFresh(ctx context.Context, tx *sql.Tx, rows []*row) ([]*row, error) {
 	fresh := rows
 	if w.careful {
 		there, err := w.present(ctx, tx, uuidsOf(rows))
@@ -274,7 +305,7 @@ func (w *writing) insertFresh(ctx context.Context, tx *sql.Tx, rows []row) ([]ro
 			return nil, err
 		}
 		w.repeats.Store(len(there) > 0)
-		fresh = slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return there[r.tag.UUID] })
+		fresh = slices.DeleteFunc(slices.Clone(rows), func(r *row) bool { return there[r.tag.UUID] })
 	}
 	for rest := fresh; len(rest) > 0; {
 		n := w.fitting(rest)
@@ -286,7 +317,7 @@ func (w *writing) insertFresh(ctx context.Context, tx *sql.Tx, rows []row) ([]ro
 	return fresh, nil
 }
 
-func uuidsOf(rows []row) []string {
+func uuidsOf(rows []*row) []string {
 	uuids := make([]string, len(rows))
 	for i := range rows {
 		uuids[i] = rows[i].tag.UUID
@@ -316,14 +347,14 @@ func (d *DB) present(ctx context.Context, q querier, uuids []string) (map[string
 }
 
 // fitting is how many of the rows go into one statement, at least one.
-func (w *writing) fitting(rows []row) int {
+func (w *writing) fitting(rows []*row) int {
 	limit := maxBytes
 	if w.packet > 0 {
 		limit = min(limit, w.packet/4)
 	}
 	size := statementRoom
 	for i := range rows {
-		size += rows[i].size
+		size += rows[i].size()
 		if i > 0 && (size > limit || i == maxRows) {
 			return i
 		}
@@ -331,15 +362,10 @@ func (w *writing) fitting(rows []row) int {
 	return len(rows)
 }
 
-func (w *writing) insertRows(ctx context.Context, tx *sql.Tx, rows []row) error {
+func (w *writing) insertRows(ctx context.Context, tx *sql.Tx, rows []*row) error {
 	before, behind := w.dialect.insert("ttp_tag", "uuid", true)
-	args := make([]any, 0, len(rows)*len(tagColumns))
-	for i := range rows {
-		args = append(args, rows[i].values...)
-	}
-	group := "(" + marks(len(tagColumns)) + ")"
-	query := before + " (" + strings.Join(tagColumns, ", ") + ") VALUES " + strings.Repeat(group+", ", len(rows)-1) + group + behind
-	result, err := tx.ExecContext(ctx, query, args...)
+	values, args := w.dialect.values(w.text, rows)
+	result, err := tx.ExecContext(ctx, before+tagColumnList+values+behind, args...)
 	if err != nil {
 		return err
 	}
@@ -352,6 +378,8 @@ func (w *writing) insertRows(ctx context.Context, tx *sql.Tx, rows []row) error 
 	}
 	return err
 }
+
+var tagColumnList = " (" + strings.Join(tagColumns, ", ") + ") VALUES "
 
 // marks returns n placeholders.
 func marks(n int) string {

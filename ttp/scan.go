@@ -17,24 +17,35 @@ var errUTF8 = errors.New("not valid UTF-8")
 // levels deep), its own members are split off, what is inside them is not.
 // The members share memory with text. An error is permanent.
 func ParseObject(text string) (Object, error) {
+	o := make(Object, 0, 12)
+	err := readObject(text, func(name string, value Value) { o = append(o, Member{name, value}) })
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// CheckObject returns the error that [ParseObject] would.
+func CheckObject(text string) error { return readObject(text, nil) }
+
+func readObject(text string, each func(name string, value Value)) error {
 	if !utf8.ValidString(text) {
-		return nil, Permanent(errUTF8)
+		return Permanent(errUTF8)
 	}
 	s := scanner{text: text}
 	s.space()
 	if s.pos >= len(text) || text[s.pos] != '{' {
-		return nil, Permanent(errors.New("not a JSON object"))
+		return Permanent(errors.New("not a JSON object"))
 	}
-	o := make(Object, 0, 12)
-	s.object(func(name string, value Value) { o = append(o, Member{name, value}) })
+	s.object(each)
 	s.space()
 	if s.err == nil && s.pos < len(text) {
 		s.fail("text after the object")
 	}
 	if s.err != nil {
-		return nil, Permanent(s.err)
+		return Permanent(s.err)
 	}
-	return o, nil
+	return nil
 }
 
 // scanner walks JSON text. After an error it stands still and every step is a

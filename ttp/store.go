@@ -9,7 +9,6 @@ type Announcement struct {
 	ID     string
 	Outbox string // the row of the outbox that holds it, with others of its batch
 	Tagged
-	Payload []byte // the JSON of Tagged; nil: not made yet
 }
 
 // Written is what became of a batch.

@@ -67,8 +67,8 @@ func rowsOf(list []ttp.Announcement, done []string) (rows []string) {
 	return rows
 }
 
-// sweepLimit is how many rows of the outbox are read at a time, of up to
-// 1.5 MiB each.
+// sweepLimit is how many rows of the outbox are read at a time, each with the
+// tags of a batch.
 const sweepLimit = 8
 
 // sweep publishes what was stored but not announced: at the start whatever is

@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"ttp-worker/ttp"
 )
 
 // bareOptions say where the bare loop works.
@@ -83,7 +85,7 @@ func bareBatch(ctx context.Context, js jetstream.JetStream, db *sql.DB, messages
 		for n := range in.Payload.Tags {
 			id := uuid.NewSHA1(bareNamespace, fmt.Append(nil, meta.Sequence.Stream, "|", n)).String()
 			uuids = append(uuids, id)
-			args = append(args, id, "command", fmt.Sprint(meta.Sequence.Stream), bareAttacker, nil, nil, "decky-1", "TA0007", "T1083", nil, 0.8, "BARE", 1,
+			args = append(args, id, "command", fmt.Sprint(meta.Sequence.Stream), ttp.AttackerUUID(in.Payload.Address), nil, nil, "decky-1", "TA0007", "T1083", nil, 0.8, "BARE", 1,
 				fmt.Sprintf(`{"command_text":%q}`, in.Payload.Text), "v19.2", "https://attack.mitre.org/techniques/T1083/", now)
 		}
 		if len(uuids) > 0 {
@@ -120,9 +122,6 @@ func bareBatch(ctx context.Context, js jetstream.JetStream, db *sql.DB, messages
 }
 
 const bareColumns = 17
-
-// bareAttacker is the attacker of all tags of the bare loop.
-const bareAttacker = "00000000-0000-5000-8000-000000000000"
 
 func bareInsert(ctx context.Context, db *sql.DB, args []any) error {
 	if len(args) == 0 {

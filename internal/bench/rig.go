@@ -173,7 +173,7 @@ func (r *rig) tables(ctx context.Context, dsn string) error {
 	if err := db.Migrate(ctx); err != nil {
 		return err
 	}
-	list := []ttp.Attacker{{UUID: bareAttacker, Address: "192.0.2.1"}}
+	var list []ttp.Attacker
 	for n := range attackers {
 		address := fmt.Sprintf("10.0.%d.%d", n/250, n%250)
 		list = append(list, ttp.Attacker{UUID: ttp.AttackerUUID(address), Address: address})

@@ -291,17 +291,10 @@ func stampOf(p ttp.Object, names ...string) stamp {
 const secondLayout = "2006-01-02T15:04:05"
 
 func stampIn(v ttp.Value) (stamp, bool) {
-	if seconds, ok := v.Float(); ok {
-		if seconds <= 0 || seconds >= 1e11 {
-			return stamp{}, false
-		}
-		at := time.UnixMicro(int64(seconds * 1e6)).UTC()
-		return stamp{at.Format(secondLayout), at}, true
-	}
 	text, _ := v.Text()
 	wall, ok := wallClock(text)
 	if !ok {
-		return stamp{}, false
+		return epochStamp(v)
 	}
 	second := text[:10] + "T" + text[11:len(secondLayout)]
 	if rest := text[len(secondLayout):]; rest != "" {
@@ -310,6 +303,16 @@ func stampIn(v ttp.Value) (stamp, bool) {
 		}
 	}
 	return stamp{second, wall}, true
+}
+
+// epochStamp reads epoch seconds.
+func epochStamp(v ttp.Value) (stamp, bool) {
+	seconds, ok := v.Float()
+	if !ok || seconds <= 0 || seconds >= 1e11 {
+		return stamp{}, false
+	}
+	at := time.UnixMicro(int64(seconds * 1e6)).UTC()
+	return stamp{at.Format(secondLayout), at}, true
 }
 
 // wallClock reads the seconds of a time, 2026-05-02T06:22:48 or with a space,

@@ -33,25 +33,41 @@ func (w *writing) announcements(fresh []*row) []ttp.Announcement {
 		r.fresh = true
 	}
 	list := make([]ttp.Announcement, 0, len(w.batch))
-	of, size := -1, 0 // the element that the last of list is about, and how large that is
-	for i := range w.arrived {
-		r := &w.arrived[i]
+	for rest := w.arrived; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].arrived == rest[0].arrived {
+			n++
+		}
+		for gained := rest[:n]; len(gained) > 0; {
+			var tags []ttp.Tag
+			if tags, gained = announceable(gained); len(tags) > 0 {
+				a := ttp.Announcement{Tagged: w.batch[rest[0].arrived]}
+				a.Tags = tags
+				a.ID = announcementID(a.TagUUIDs())
+				list = append(list, a)
+			}
+		}
+		rest = rest[n:]
+	}
+	return list
+}
+
+// announceable takes the fresh tags of as many rows as one announcement may
+// have.
+func announceable(rows []row) (tags []ttp.Tag, rest []row) {
+	tags = make([]ttp.Tag, 0, len(rows))
+	size := 0
+	for i := range rows {
+		r := &rows[i]
 		if !r.fresh {
 			continue
 		}
-		if r.arrived != of || size+r.size() > maxAnnouncement {
-			a := ttp.Announcement{Tagged: w.batch[r.arrived]}
-			a.Tags = make([]ttp.Tag, 0, len(a.Tags))
-			list, of, size = append(list, a), r.arrived, 0
+		if size += r.size(); size > maxAnnouncement && len(tags) > 0 {
+			return tags, rows[i:]
 		}
-		last := &list[len(list)-1]
-		last.Tags = append(last.Tags, *r.tag)
-		size += r.size()
+		tags = append(tags, *r.tag)
 	}
-	for i := range list {
-		list[i].ID = announcementID(list[i].TagUUIDs())
-	}
-	return list
+	return tags, nil
 }
 
 // announcementID is the same for the same tags in any order.

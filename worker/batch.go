@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -145,6 +146,7 @@ func (w *Worker) tag(ctx context.Context, it *item) {
 		if err != nil {
 			w.tagFailed(it, err)
 		}
+		it.findings = slices.Grow(it.findings, len(findings))
 		for _, f := range findings {
 			if f.Confidence < ttp.MinConfidence {
 				w.suppressed.add(f.RuleID, f.Technique, "floor", 1)
@@ -184,9 +186,10 @@ func (b *batch) withFindings() (events []*intake.Event) {
 // arrived makes the tags, grouped as they will be announced: by message and
 // anchor. of tells for each group which message it belongs to.
 func (b *batch) arrived() (groups []ttp.Tagged, of []*item) {
+	groups, of = make([]ttp.Tagged, 0, len(b.items)), make([]*item, 0, len(b.items))
 	for _, it := range b.items {
 		first := len(groups)
-		for _, f := range it.findings {
+		for i, f := range it.findings {
 			switch {
 			case f.event.Unknown:
 				it.worsen(verdict{action: actRetry, reason: "unknown-attacker", orphan: true, err: errUnknownAttacker, attacker: f.event.Key()})
@@ -200,6 +203,7 @@ func (b *batch) arrived() (groups []ttp.Tagged, of []*item) {
 				groups = append(groups, announcementOf(it, f.event))
 				of = append(of, it)
 				g = &groups[len(groups)-1]
+				g.Tags = make([]ttp.Tag, 0, len(it.findings)-i) // as a rule all are of one attacker
 			}
 			g.Tags = append(g.Tags, ttp.NewTag(&f.event.Event, f.finding))
 		}

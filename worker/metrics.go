@@ -29,6 +29,8 @@ type Metrics struct {
 	EventLag      prometheus.Histogram     // seconds from the sensor's time of an event to its end
 
 	techniques, rules bounded
+	fires             counters[string]
+	outcomes          counters[[2]string] // of events
 }
 
 // NewMetrics makes the metrics and registers them with reg, if that is not nil.

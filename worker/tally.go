@@ -79,14 +79,50 @@ func (m *Metrics) tagged(kind ttp.Kind, findings []ttp.Finding, err error) {
 	}
 	for i := range findings {
 		f := &findings[i]
-		m.RuleFires.WithLabelValues(m.rules.label(f.RuleID)).Inc()
+		m.fires.of(f.RuleID, m.firesOf).Inc()
 		if f.Confidence < ttp.MinConfidence {
 			m.tags(m.techniques.label(techniqueOf(f)), "below_floor", 1)
 			continue
 		}
 		outcome = "tagged"
 	}
-	m.Events.WithLabelValues(KindLabel(kind), outcome).Inc()
+	m.outcomes.of([2]string{KindLabel(kind), outcome}, m.eventsOf).Inc()
+}
+
+func (m *Metrics) firesOf(rule string) prometheus.Counter {
+	return m.RuleFires.WithLabelValues(m.rules.label(rule))
+}
+
+func (m *Metrics) eventsOf(labels [2]string) prometheus.Counter {
+	return m.Events.WithLabelValues(labels[0], labels[1])
+}
+
+// counters remember the counters that are asked for once an event or more: a
+// look-up by label costs as much as matching a rule. They are bounded and safe
+// for concurrent use.
+type counters[K comparable] struct {
+	mu    sync.RWMutex // guards known
+	known map[K]prometheus.Counter
+}
+
+// of returns the counter of key, which is looked up if it is not remembered.
+func (c *counters[K]) of(key K, lookUp func(K) prometheus.Counter) prometheus.Counter {
+	c.mu.RLock()
+	known, ok := c.known[key]
+	c.mu.RUnlock()
+	if ok {
+		return known
+	}
+	found := lookUp(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil {
+		c.known = make(map[K]prometheus.Counter)
+	}
+	if len(c.known) < maxLabels {
+		c.known[key] = found
+	}
+	return found
 }
 
 // lagged notes how late a message that is done with is.

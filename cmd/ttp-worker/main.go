@@ -48,7 +48,7 @@ func main() {
 
 // gcPercent trades memory for processor time: what lives long is a few MiB, and
 // a batch is garbage as soon as it is acknowledged. GOGC and GOMEMLIMIT win.
-const gcPercent = 400
+const gcPercent = 200
 
 func run(args []string) int {
 	if os.Getenv("GOGC") == "" {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -46,14 +45,8 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// gcPercent trades memory for processor time: what lives long is a few MiB, and
-// a batch is garbage as soon as it is acknowledged. GOGC and GOMEMLIMIT win.
-const gcPercent = 200
-
 func run(args []string) int {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	relaxCollector()
 	ctx, stop := untilSignal()
 	defer stop()
 	if err := failpoint.Setup(); err != nil {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -85,7 +84,7 @@ func (o *runOptions) flags(s *settings) {
 	s.duration(&o.unknownFor, "unknown-attacker-for", 10*time.Minute, "how long such an event waits before it becomes a dead letter")
 	s.number(&o.lanes, "lanes", 2, 1, "batches worked on at once")
 	s.number(&o.batchSize, "batch-size", 500, 1, "messages in a batch at most")
-	s.number(&o.batchBytes, "batch-bytes", 256<<10, 1, "bytes in a batch at most")
+	s.number(&o.batchBytes, "batch-bytes", 128<<10, 1, "bytes in a batch at most")
 	s.duration(&o.batchWait, "batch-wait", 250*time.Millisecond, "how long a batch may take to fill")
 	s.number(&o.maxDeliveries, "max-deliveries", 10, 1, "deliveries of a message that fails for a reason of its own before it becomes a dead letter")
 	s.text(&o.otlp, "otlp", "", "OpenTelemetry collector that gets a trace of each batch, such as http://127.0.0.1:4318; empty means none", httpURL)
@@ -191,25 +190,20 @@ func (o *runOptions) complete(s *settings) error {
 	return nil
 }
 
-// softMemory is from where the collector works harder, in bytes. A worker with
-// the built-in rules and two lanes needs less than half of it; what is above is
-// garbage of large batches. The servers of embedded mode need more.
-const softMemory = 160 << 20
-
 // run works until ctx ends. s is read again on SIGHUP.
 func (o *runOptions) run(ctx context.Context, s *settings) error {
 	level := zap.NewAtomicLevelAt(levelOf(o.logLevel))
 	log := newLog(level)
 	defer func() { _ = log.Sync() }() // a terminal can't be synced
 	o.renewNATS, o.renewDB = s.renewed("nats"), s.renewed("db")
-	if o.embedded == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(softMemory)
-	}
 	l, err := newLive(ctx, o, log)
 	if err != nil {
 		return err
 	}
 	defer l.close()
+	if o.embedded == "" && os.Getenv("GOMEMLIMIT") == "" {
+		limitMemory()
+	}
 	if o.answers.http != "" {
 		stop, err := l.serve(ctx, &o.answers, log)
 		if err != nil {

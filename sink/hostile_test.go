@@ -58,6 +58,32 @@ func TestWrite_announcesEvidenceOfAnyScript(t *testing.T) {
 	}
 }
 
+// Whatever an attacker writes is stored as it is: it ends no text and begins no
+// statement.
+func TestWrite_keepsEveryCharacter(t *testing.T) {
+	var all []byte
+	for c := range byte(0x80) {
+		all = append(all, c)
+	}
+	texts := []string{string(all), `'); DROP TABLE ttp_tag; -- "`, `\'\\'\`, `\`, `'`, "%_\\%", "\x00", "é"}
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		var batch []ttp.Tagged
+		for i, text := range texts {
+			one := tagged(fmt.Sprint(i), 1)
+			one.Tags[0].SessionID = text
+			batch = append(batch, one)
+		}
+		if w := write(t, db, batch...); w.Inserted != len(texts) {
+			t.Fatalf("refused %v", w.Refused)
+		}
+		for i, a := range pending(t, db) {
+			if got := a.Tags[0].SessionID; got != texts[i] {
+				t.Errorf("stored %q, want %q", got, texts[i])
+			}
+		}
+	})
+}
+
 // A batch of 20 MiB is more than a server takes in one statement, and an event
 // of 8 MiB more than a message carries.
 func TestWrite_splitsWhatNoStatementAndNoMessageCarries(t *testing.T) {

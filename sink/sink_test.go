@@ -3,6 +3,7 @@ package sink_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,9 +113,45 @@ func TestUnannounced_keepsTheTrace(t *testing.T) {
 			t.Fatalf("outbox holds %+v", left)
 		}
 		for i, a := range left {
-			if payload := string(a.AppendJSON(nil)); payload != string(written.Fresh[i].Payload) || strings.Contains(payload, trace) {
+			if payload := string(a.AppendJSON(nil)); payload != string(written.Fresh[i].AppendJSON(nil)) || strings.Contains(payload, trace) {
 				t.Errorf("the payload became %s", payload)
 			}
+		}
+	})
+}
+
+// What an attacker's row takes with it need not be announced any more.
+func TestUnannounced_leavesOutWhatWasDeleted(t *testing.T) {
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		write(t, db, tagged("a", 3), tagged("b", 2))
+		whole := pending(t, db)
+		gone := whole[0].Tags[1].UUID
+		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE uuid IN (?, ?, ?)", gone, whole[1].Tags[0].UUID, whole[1].Tags[1].UUID); err != nil {
+			t.Fatal(err)
+		}
+		left := pending(t, db)
+		if len(left) != 2 || len(left[0].Tags) != 2 || slices.Contains(left[0].TagUUIDs(), gone) || len(left[1].Tags) != 0 {
+			t.Fatalf("outbox holds %+v", left)
+		}
+		if left[0].ID != whole[0].ID || left[1].Outbox != whole[1].Outbox {
+			t.Error("what is left goes by another id, and would be announced again")
+		}
+	})
+}
+
+// Rows of earlier versions, which a worker that was killed has left, hold the
+// tags themselves.
+func TestUnannounced_readsWhatEarlierVersionsWrote(t *testing.T) {
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		a := tagged("a", 2)
+		payload := "[" + string(a.AppendJSON(nil)) + "]"
+		insert := "INSERT INTO ttp_outbox (id, payload, created_at) VALUES ('old', ?, '2026-01-01 00:00:00')"
+		if err := sink.Exec(t.Context(), db, insert, payload); err != nil {
+			t.Fatal(err)
+		}
+		left := pending(t, db)
+		if len(left) != 1 || left[0].Outbox != "old" || !slices.Equal(left[0].TagUUIDs(), a.TagUUIDs()) || left[0].Tags[1].RuleID != a.Tags[1].RuleID {
+			t.Errorf("outbox holds %+v", left)
 		}
 	})
 }

@@ -65,8 +65,12 @@ bench: ## all benchmarks, or BENCH=regexp
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: bench-e2e
-bench-e2e: ## the worker between real servers, against a bare loop: EVENTS (100000), ROUNDS (1), ONLY
-	@go run ./internal/bench -events $(EVENTS) -rounds $(ROUNDS) -only '$(ONLY)'
+bench-e2e: ## the worker between real servers, against a bare loop: EVENTS (100000), ROUNDS (1), ONLY=regexp, PROFILES=DIR
+	@go run ./internal/bench -events $(EVENTS) -rounds $(ROUNDS) -only '$(ONLY)' $(if $(PROFILES),-profiles '$(abspath $(PROFILES))')
+
+.PHONY: bench-scale
+bench-scale: ## the same with 10 million tags in the table, messages in the stream, 1 million attackers: EVENTS, ONLY; 20 GB, 20 minutes
+	@go run ./internal/bench -scale -events $(EVENTS) -rounds $(ROUNDS) -only '$(ONLY)'
 
 .PHONY: bench-replay
 bench-replay: ## a dry run of SIZE (1G) of every kind of input through a pipe: rate and peak memory; ONLY=regexp

@@ -56,12 +56,12 @@ func (r *rig) contest(ctx context.Context, s scenario, st *stage) (m measurement
 		return m, err
 	}
 	err = await(ctx, st.js, contenders, func(c *jetstream.ConsumerInfo) bool {
-		return c.AckFloor.Stream >= uint64(r.messages(s.mix)) && c.NumAckPending == 0
+		return c.AckFloor.Stream >= uint64(r.messages(s)) && (c.NumAckPending == 0 || s.backlog > 0)
 	})
 	if err != nil {
 		return m, err
 	}
-	m = measurement{events: r.events, elapsed: time.Since(begun), used: usedBy(st, contenders).less(before)}
+	m = measurement{events: r.eventsOf(s), elapsed: time.Since(begun), used: usedBy(st, contenders).less(before)}
 	if err := r.profile(contenders); err != nil {
 		return m, err
 	}
@@ -72,6 +72,7 @@ func (r *rig) contest(ctx context.Context, s scenario, st *stage) (m measurement
 		}
 	}
 	m.tags, err = countTags(ctx, st)
+	m.tags -= s.rows
 	return m, err
 }
 

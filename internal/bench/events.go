@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,7 +16,13 @@ type mix struct {
 	name    string
 	marks   []int // tags of the events, in turn; nil: what the built-in rules make of the corpus
 	session int   // commands of one message; 0: each is a message of its own
+	wide    int   // attackers they are of, in turn; 0 means 1000
 }
+
+func (m mix) attackers() int { return cmp.Or(m.wide, 1000) }
+
+// addressOf is where the nth attacker is.
+func addressOf(n int) string { return fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&0xff, n&0xff) }
 
 var (
 	real     = mix{name: "real commands"}
@@ -24,8 +31,6 @@ var (
 	dense    = mix{name: "5 tags an event", marks: []int{5}}
 	sessions = mix{name: "sessions of 20", session: 20}
 )
-
-const attackers = 1000
 
 // readCorpus reads command lines.
 func readCorpus(path string) (lines []string, err error) {
@@ -65,7 +70,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // line makes the nth command. The corpus is repeated with another time, so
 // that no two have the same id.
 func (r *rig) line(m mix, n int) command {
-	c := command{Text: r.corpus[n%len(r.corpus)], TS: epoch.Add(time.Duration(n/attackers) * time.Second).Format("2006-01-02T15:04:05")}
+	c := command{Text: r.corpus[n%len(r.corpus)], TS: epoch.Add(time.Duration(n/m.attackers()) * time.Second).Format("2006-01-02T15:04:05")}
 	if m.marks == nil {
 		c.Tags = r.tags[n%len(r.corpus)]
 		return c
@@ -77,7 +82,7 @@ func (r *rig) line(m mix, n int) command {
 
 // message makes the nth message of a run.
 func (r *rig) message(m mix, n int) (subject string, data []byte) {
-	p := payload{Address: fmt.Sprintf("10.0.%d.%d", n%attackers/250, n%attackers%250), Decky: fmt.Sprintf("decky-%d", n%7)}
+	p := payload{Address: addressOf(n % m.attackers()), Decky: fmt.Sprintf("decky-%d", n%7)}
 	subject = "attacker.command"
 	if m.session == 0 {
 		p.command = r.line(m, n)

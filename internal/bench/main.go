@@ -27,6 +27,7 @@ type options struct {
 	corpus         string
 	keep           string
 	profiles       string
+	scale          scale
 }
 
 func main() {
@@ -38,6 +39,10 @@ func main() {
 	flag.StringVar(&o.corpus, "corpus", "cmd/ttp-worker/demodata/honeypot-commands.jsonl", "commands: JSON lines with a member input")
 	flag.StringVar(&o.keep, "dir", "", "directory of servers and logs, kept; empty means a temporary one")
 	flag.StringVar(&o.profiles, "profiles", "", "directory for profiles of the worker, which is then built with them; empty means none")
+	flag.BoolVar(&o.scale.wanted, "scale", false, "measure how the cost grows with what is there, instead of the usual scenarios")
+	flag.IntVar(&o.scale.rows, "rows", 10_000_000, "with -scale: tags in the table")
+	flag.IntVar(&o.scale.backlog, "backlog", 10_000_000, "with -scale: messages in the stream")
+	flag.IntVar(&o.scale.attackers, "attackers", 1_000_000, "with -scale: attackers, of one event each")
 	flag.StringVar(&bare.nats, "bare-nats", "", "be the bare loop: on this server")
 	flag.StringVar(&bare.db, "bare-db", "", "and this database")
 	flag.Parse()
@@ -61,8 +66,37 @@ type scenario struct {
 	lanes     int
 	workers   int
 	mix       mix
-	rules     int  // as many rules as the built-in pack has, times this
-	again     bool // the same events were there before
+	rules     int    // as many rules as the built-in pack has, times this
+	again     bool   // the same events were there before
+	base      string // the scenario that its rate is a share of, "" for none
+	events    int    // 0 means as many as are asked for
+	rows      int    // tags that are in the table before
+	backlog   int    // messages that are in the stream behind those that are measured
+}
+
+// scale says how much there is.
+type scale struct {
+	wanted                   bool
+	rows, backlog, attackers int
+}
+
+// scenarios are those that are asked for.
+func (o *options) scenarios() []scenario {
+	if !o.scale.wanted {
+		return scenarios()
+	}
+	little := scenario{name: "little of everything", contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: usual, rules: 1}
+	list := []scenario{little}
+	add := func(name string, change func(*scenario)) {
+		s := little
+		s.name, s.base = name, little.name
+		change(&s)
+		list = append(list, s)
+	}
+	add(fmt.Sprintf("%d tags in the table", o.scale.rows), func(s *scenario) { s.rows = o.scale.rows })
+	add(fmt.Sprintf("%d messages in the stream", o.scale.backlog), func(s *scenario) { s.backlog = o.scale.backlog })
+	add(fmt.Sprintf("%d attackers", o.scale.attackers), func(s *scenario) { s.mix.wide, s.events = o.scale.attackers, o.scale.attackers })
+	return list
 }
 
 // scenarios are what is run, in this order. Bare loop and worker take turns,
@@ -72,17 +106,17 @@ func scenarios() []scenario {
 	for _, m := range []mix{real, sparse, usual, dense, sessions} {
 		list = append(list,
 			scenario{name: "bare loop, " + m.name, contender: "bare", db: "mariadb", mix: m},
-			scenario{name: "worker, " + m.name, contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: m, rules: 1})
+			scenario{name: "worker, " + m.name, base: "bare loop, " + m.name, contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: m, rules: 1})
 	}
 	for _, lanes := range []int{1, 4} {
-		list = append(list, scenario{name: fmt.Sprintf("worker, %s, %d lanes", usual.name, lanes), contender: "worker", db: "mariadb", lanes: lanes, workers: 1, mix: usual, rules: 1})
+		list = append(list, scenario{name: fmt.Sprintf("worker, %s, %d lanes", usual.name, lanes), base: "bare loop, " + usual.name, contender: "worker", db: "mariadb", lanes: lanes, workers: 1, mix: usual, rules: 1})
 	}
 	list = append(list,
-		scenario{name: "two workers, " + usual.name, contender: "worker", db: "mariadb", lanes: 1, workers: 2, mix: usual, rules: 1},
+		scenario{name: "two workers, " + usual.name, base: "bare loop, " + usual.name, contender: "worker", db: "mariadb", lanes: 1, workers: 2, mix: usual, rules: 1},
 		scenario{name: "worker, duplicates only", contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: usual, rules: 1, again: true},
 	)
 	for _, times := range []int{4, 16} {
-		list = append(list, scenario{name: fmt.Sprintf("worker, %s, %d× the rules", real.name, times), contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: real, rules: times})
+		list = append(list, scenario{name: fmt.Sprintf("worker, %s, %d× the rules", real.name, times), base: "bare loop, " + real.name, contender: "worker", db: "mariadb", lanes: 2, workers: 1, mix: real, rules: times})
 	}
 	return append(list, scenario{name: "worker, SQLite embedded, " + real.name, contender: "worker", db: "sqlite", lanes: 2, workers: 1, mix: real, rules: 1})
 }
@@ -115,7 +149,7 @@ func (o *options) run(ctx context.Context) error {
 	table := newTable(os.Stdout, o.events)
 	defer table.print() // what was measured before an error counts
 	for round := range o.rounds {
-		for _, s := range scenarios() {
+		for _, s := range o.scenarios() {
 			if !only.MatchString(s.name) {
 				continue
 			}
@@ -126,7 +160,7 @@ func (o *options) run(ctx context.Context) error {
 			fmt.Fprintf(os.Stderr, "round %d: %-45s %8.0f events/s\n", round+1, s.name, m.rate())
 			table.add(s, m)
 		}
-		if only.MatchString("latency") {
+		if only.MatchString("latency") && !o.scale.wanted {
 			if err := r.latencies(ctx, table); err != nil {
 				return fmt.Errorf("latency: %w", err)
 			}

@@ -54,24 +54,22 @@ func each[T any](runs []measurement, of func(measurement) T) []T {
 	return values
 }
 
-// ofBare is the rate as a share of the bare loop's on the same messages, "" for
-// the loop itself and where it did not run.
-func (t *table) ofBare(name string) string {
-	s := t.of[name]
-	bare := t.rateOf("bare loop, " + s.mix.name)
-	if s.contender == "bare" || s.again || s.db != "mariadb" || bare == 0 {
+// ofBase is the rate as a share of the base's, "" where that did not run.
+func (t *table) ofBase(name string) string {
+	base := t.rateOf(t.of[name].base)
+	if base == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.2f", t.rateOf(name)/bare)
+	return fmt.Sprintf("%.2f", t.rateOf(name)/base)
 }
 
 func (t *table) print() {
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "run of %d events\tevents/s\ttags/s\tof bare\tCPU µs/event\tNATS\tdatabase\tpeak MiB\t\n", t.events)
+	fmt.Fprintf(w, "run of %d events\tevents/s\ttags/s\tratio\tCPU µs/event\tNATS\tdatabase\tpeak MiB\t\n", t.events)
 	for _, name := range t.order {
 		runs := t.runs[name]
 		rate := t.rateOf(name)
-		ratio := t.ofBare(name)
+		ratio := t.ofBase(name)
 		perEvent := func(of func(measurement) time.Duration) float64 {
 			return median(each(runs, func(m measurement) float64 { return of(m).Seconds() * 1e6 / float64(m.events) }))
 		}

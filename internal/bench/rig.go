@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -66,7 +67,7 @@ func (r *rig) measure(ctx context.Context, s scenario) (m measurement, err error
 	if err != nil {
 		return m, err
 	}
-	if err := r.publish(ctx, st.js, s.mix); err != nil {
+	if err := r.publish(ctx, st.js, s); err != nil {
 		return m, err
 	}
 	if s.db == "sqlite" {
@@ -93,7 +94,7 @@ func (r *rig) stage(ctx context.Context, s scenario) (*stage, error) {
 	}
 	st := &stage{dir: dir}
 	if s.db != "sqlite" {
-		if err := r.startDatabase(ctx, st, dir); err != nil {
+		if err := r.startDatabase(ctx, s, st); err != nil {
 			return nil, err
 		}
 	}
@@ -134,15 +135,24 @@ func (r *rig) embed(ctx context.Context, st *stage) error {
 	}
 	st.nats, st.url = nil, fmt.Sprintf("nats://127.0.0.1:%d", port)
 	st.dsn = "sqlite://" + filepath.Join(st.embedded, "ttp.db")
-	return r.tables(ctx, st.dsn)
+	db, err := migrate(ctx, st.dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var list []ttp.Attacker
+	for n := range (mix{}).attackers() {
+		list = append(list, ttp.Attacker{UUID: ttp.AttackerUUID(addressOf(n)), Address: addressOf(n)})
+	}
+	return db.CreateAttackers(ctx, list)
 }
 
-func (r *rig) startDatabase(ctx context.Context, st *stage, dir string) error {
+func (r *rig) startDatabase(ctx context.Context, s scenario, st *stage) error {
 	port, err := r.ports.Next()
 	if err != nil {
 		return err
 	}
-	st.db, err = servers.NewMariaDB(filepath.Join(dir, "db"), port, "--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=512M")
+	st.db, err = servers.NewMariaDB(filepath.Join(st.dir, "db"), port, "--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=512M")
 	if err != nil {
 		return err
 	}
@@ -160,25 +170,26 @@ func (r *rig) startDatabase(ctx context.Context, st *stage, dir string) error {
 	}
 	st.dsn = (&url.URL{Scheme: "mysql", User: url.User("root"), Host: st.db.Addr(), Path: "/bench"}).String()
 	st.driver = "root@tcp(" + st.db.Addr() + ")/bench?interpolateParams=true&maxAllowedPacket=0"
-	return r.tables(ctx, st.dsn)
-}
-
-// tables makes the tables, with the attackers that the events are of.
-func (r *rig) tables(ctx context.Context, dsn string) error {
-	db, err := sink.Open(dsn, sink.Options{})
+	db, err := migrate(ctx, st.dsn)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	if err := db.Migrate(ctx); err != nil {
+	bench, err := st.db.Open("root", "bench")
+	if err != nil {
 		return err
 	}
-	var list []ttp.Attacker
-	for n := range attackers {
-		address := fmt.Sprintf("10.0.%d.%d", n/250, n%250)
-		list = append(list, ttp.Attacker{UUID: ttp.AttackerUUID(address), Address: address})
+	defer bench.Close()
+	return preload(ctx, bench, s.mix.attackers(), s.rows)
+}
+
+// migrate makes the tables.
+func migrate(ctx context.Context, dsn string) (*sink.DB, error) {
+	db, err := sink.Open(dsn, sink.Options{})
+	if err != nil {
+		return nil, err
 	}
-	return db.CreateAttackers(ctx, list)
+	return db, db.Migrate(ctx)
 }
 
 // connect connects to the bus, wherever it is now.
@@ -208,9 +219,9 @@ func (st *stage) streams(ctx context.Context) error {
 }
 
 // publish puts the events of a run on the bus.
-func (r *rig) publish(ctx context.Context, js jetstream.JetStream, m mix) error {
-	for n := range r.messages(m) {
-		subject, data := r.message(m, n)
+func (r *rig) publish(ctx context.Context, js jetstream.JetStream, s scenario) error {
+	for n := range r.messages(s) + s.backlog {
+		subject, data := r.message(s.mix, n)
 		if _, err := js.PublishAsync(subject, data, jetstream.WithStallWait(time.Minute)); err != nil {
 			return err
 		}
@@ -223,13 +234,11 @@ func (r *rig) publish(ctx context.Context, js jetstream.JetStream, m mix) error 
 	}
 }
 
+// eventsOf is how many events are measured.
+func (r *rig) eventsOf(s scenario) int { return cmp.Or(s.events, r.events) }
+
 // messages is how many messages have the events of a run.
-func (r *rig) messages(m mix) int {
-	if m.session > 0 {
-		return r.events / m.session
-	}
-	return r.events
-}
+func (r *rig) messages(s scenario) int { return r.eventsOf(s) / max(1, s.mix.session) }
 
 func countTags(ctx context.Context, st *stage) (n int, err error) {
 	var db *sql.DB

@@ -60,3 +60,33 @@ func TestAppeared(t *testing.T) {
 		t.Error("Anchor does not know what has appeared")
 	}
 }
+
+// TestAnchor_ofNobodyBehindSomebody holds that an event that names nobody stays
+// without anchors, whoever came before it, and that no row is made for it.
+func TestAnchor_ofNobodyBehindSomebody(t *testing.T) {
+	t.Parallel()
+	for _, create := range []bool{false, true} {
+		db := &rows{}
+		var events []*intake.Event
+		for _, who := range []string{`"attacker_uuid":"` + known + `",`, "", `"attacker_uuid":"` + known + `",`, ""} {
+			m, err := intake.Decode("attacker.command", `{"payload":{`+who+`"command_text":"ls"}}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			events = append(events, m.Events[0])
+		}
+		if err := intake.NewResolver(db, create).Anchor(t.Context(), events); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{known, "", known, ""} {
+			if e := events[i]; e.AttackerUUID != want || e.Anchored() != (want != "") || e.Unknown {
+				t.Errorf("create %t, event %d: attacker %q, unknown %t", create, i, e.AttackerUUID, e.Unknown)
+			}
+		}
+		for _, a := range db.created {
+			if a.UUID != known {
+				t.Errorf("an attacker was made of nobody: %+v", a)
+			}
+		}
+	}
+}

@@ -152,7 +152,7 @@ func (r *Resolver) lookUp(ctx context.Context, events []*Event) error {
 	last := ""
 	for _, e := range events {
 		key := e.key()
-		if key == last || seen[key] {
+		if key == "" || key == last || seen[key] {
 			continue
 		}
 		seen[key], last = true, key
@@ -233,7 +233,7 @@ func (r *Resolver) missing(events []*Event) (attackers map[string]ttp.Attacker, 
 			}
 		}
 		key := e.key()
-		if key == known { // or nobody
+		if key == "" || key == known {
 			continue
 		}
 		if a, _ := r.attackers.get(key); a.UUID != "" {

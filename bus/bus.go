@@ -139,7 +139,7 @@ func (b *Bus) Trouble() string {
 	if err := b.refused.lately(patience); err != nil {
 		return "not allowed: " + explained(err)
 	}
-	if err, lasting := b.drought.cause(); err != nil && lasting >= patience {
+	if lasting, err := b.drought.cause(); err != nil && lasting >= patience {
 		return "no messages to be had: " + explained(err)
 	}
 	return ""
@@ -157,7 +157,7 @@ func (b *Bus) notConnected() error { return fmt.Errorf("not connected: %w", b.wh
 
 // whyAway is why there is no connection.
 func (b *Bus) whyAway() error {
-	last, _ := b.away.cause()
+	_, last := b.away.cause()
 	return cmp.Or(last, b.nc.LastError(), nats.ErrNoServers)
 }
 

@@ -58,14 +58,14 @@ func (o *outage) recovered() {
 	o.since, o.told, o.count, o.last = time.Time{}, false, 0, nil
 }
 
-// cause returns why it does not work and for how long, nil while it does.
-func (o *outage) cause() (last error, lasting time.Duration) {
+// cause returns for how long it has not worked and why, nil while it does.
+func (o *outage) cause() (lasting time.Duration, last error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.last == nil {
-		return nil, 0
+		return 0, nil
 	}
-	return o.last, time.Since(o.since)
+	return time.Since(o.since), o.last
 }
 
 // lately returns the last failure if it was no longer ago than that.

@@ -11,12 +11,12 @@ import (
 
 // What one line may cost. A line that goes beyond is read up to the limit.
 const (
-	maxLine     = 64 << 10  // bytes that are read at all
-	maxParsed   = 8 << 10   // bytes that the full parser gets; what is left is read word by word
-	maxLoose    = 16 << 10  // bytes that are read word by word
-	maxMade     = 64 << 10  // bytes that all expansions of a line may make together
+	maxLine     = 64 << 10 // bytes that are read at all
+	maxParsed   = 8 << 10  // bytes that the full parser gets; what is left is read word by word
+	maxLoose    = 16 << 10 // bytes that are read word by word
+	maxMade     = 64 << 10 // bytes that all expansions of a line may make together
 	maxTexts    = 96 << 10 // bytes of the texts of all commands
-	maxParent   = 1 << 10   // bytes of ParentText
+	maxParent   = 1 << 10  // bytes of ParentText
 	maxCommands = 256
 	maxWords    = 4 << 10 // and redirections, of plain text
 	maxDepth    = 16      // of commands inside commands

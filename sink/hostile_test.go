@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -60,28 +61,39 @@ func TestWrite_announcesEvidenceOfAnyScript(t *testing.T) {
 
 // Whatever an attacker writes is stored as it is: it ends no text and begins no
 // statement.
-func TestWrite_keepsEveryCharacter(t *testing.T) {
+func TestWrite_keepsEveryCharacter(t *testing.T) { onEach(t, keepsEveryCharacter) }
+
+// A server may be set up to take a backslash for itself and a quotation mark
+// for a name.
+func TestWrite_keepsEveryCharacterWhateverTheServersModeIs(t *testing.T) {
+	dsn := testdb.Kept(t, filepath.Join(t.TempDir(), "data"), "--sql-mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES,PIPES_AS_CONCAT")
+	keepsEveryCharacter(t, openMigrated(t, dsn))
+}
+
+func keepsEveryCharacter(t *testing.T, db *sink.DB) {
 	var all []byte
 	for c := range byte(0x80) {
 		all = append(all, c)
 	}
 	texts := []string{string(all), `'); DROP TABLE ttp_tag; -- "`, `\'\\'\`, `\`, `'`, "%_\\%", "\x00", "é"}
-	onEach(t, func(t *testing.T, db *sink.DB) {
-		var batch []ttp.Tagged
-		for i, text := range texts {
-			one := tagged(fmt.Sprint(i), 1)
-			one.Tags[0].SessionID = text
-			batch = append(batch, one)
+	var batch []ttp.Tagged
+	for i, text := range texts {
+		one := tagged(fmt.Sprint(i), 1)
+		one.Tags[0].SessionID = text
+		batch = append(batch, one)
+	}
+	if w := write(t, db, batch...); w.Inserted != len(texts) {
+		t.Fatalf("refused %v", w.Refused)
+	}
+	left := pending(t, db)
+	if len(left) != len(texts) {
+		t.Fatalf("%d are to be announced, want %d", len(left), len(texts))
+	}
+	for i, a := range left {
+		if got := a.Tags[0].SessionID; got != texts[i] {
+			t.Errorf("stored %q, want %q", got, texts[i])
 		}
-		if w := write(t, db, batch...); w.Inserted != len(texts) {
-			t.Fatalf("refused %v", w.Refused)
-		}
-		for i, a := range pending(t, db) {
-			if got := a.Tags[0].SessionID; got != texts[i] {
-				t.Errorf("stored %q, want %q", got, texts[i])
-			}
-		}
-	})
+	}
 }
 
 // A batch of 20 MiB is more than a server takes in one statement, and an event

@@ -24,23 +24,29 @@ var databases = map[string]func(t testing.TB) string{
 func onEach(t *testing.T, test func(t *testing.T, db *sink.DB)) {
 	for name, fresh := range databases {
 		t.Run(name, func(t *testing.T) {
-			db, err := sink.Open(fresh(t), sink.Options{Announce: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = db.Close() })
-			if err := db.Migrate(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if err := db.Migrate(t.Context()); err != nil {
-				t.Fatalf("migrating again: %v", err)
-			}
-			if err := db.CreateAttackers(t.Context(), []ttp.Attacker{{UUID: attacker, Address: "198.51.100.7"}}); err != nil {
-				t.Fatal(err)
-			}
-			test(t, db)
+			test(t, openMigrated(t, fresh(t)))
 		})
 	}
+}
+
+// openMigrated opens a database, makes the tables, twice, and adds an attacker.
+func openMigrated(t *testing.T, dsn string) *sink.DB {
+	t.Helper()
+	db, err := sink.Open(dsn, sink.Options{Announce: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatalf("migrating again: %v", err)
+	}
+	if err := db.CreateAttackers(t.Context(), []ttp.Attacker{{UUID: attacker, Address: "198.51.100.7"}}); err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
 
 var attacker = ttp.AttackerUUID("198.51.100.7")

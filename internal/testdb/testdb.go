@@ -47,8 +47,8 @@ var count atomic.Int64
 
 // Kept returns the address of the database "ttp" on a MariaDB server of the
 // test's own, with 1 GiB of memory, whose data stay in dir. It is made if it is
-// not there.
-func Kept(t testing.TB, dir string) (dsn string) {
+// not there. options are added to the server's command line.
+func Kept(t testing.TB, dir string, options ...string) (dsn string) {
 	t.Helper()
 	port, err := ports.Next()
 	if err != nil {
@@ -56,7 +56,8 @@ func Kept(t testing.TB, dir string) (dsn string) {
 	}
 	// The socket is not in dir, whose path may be too long for it.
 	socket := filepath.Join(os.TempDir(), fmt.Sprintf("ttp-kept-%d.sock", port))
-	server, err := servers.NewMariaDB(dir, port, "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--socket="+socket)
+	options = append(options, "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--socket="+socket)
+	server, err := servers.NewMariaDB(dir, port, options...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,6 +121,11 @@ const everySubject = `{"v":1,"topic":"attacker.command","ts":1777703000,"payload
 {"v":1,"topic":"attacker.http","ts":1777703000,"payload":{"src_ip":"198.51.100.9","method":"GET","raw_url":"/?x=../../../../etc/passwd","decky_name":"web","timestamp":"2026-05-02 06:22:48"}}
 {"v":1,"topic":"attacker.intel.enriched","ts":1777703000,"payload":{"attacker_uuid":"a1a1a1a1-0000-4000-8000-000000000001","feodo_listed":true,"feodo_malware_family":"Emotet","threatfox_threat_types":["botnet_cc"],"threatfox_listed":true}}
 {"v":1,"topic":"attacker.fingerprinted","type":"ipv6_leak","ts":1777703000,"payload":{"attacker_ip":"198.51.100.9","addr":"fe80::1","iid_kind":"eui64","mac_oui":"aa:bb:cc","vector":"active_echo","on_iface":"eth0"}}
+{"v":1,"topic":"attacker.fingerprinted","type":"jarm","ts":1777703000,"payload":{"attacker_ip":"198.51.100.9","port":443,"jarm_hash":"07d14d16d21d21d07c42d41d00041d24a458a375eef0c576d23a7bab9a9fb1"}}
+{"v":1,"topic":"attacker.fingerprinted","type":"jarm","ts":1777703000,"payload":{"attacker_ip":"198.51.100.9","port":8443,"jarm_hash":"07d14d16d21d21d07c42d41d00041d24a458a375eef0c576d23a7bab9a9fb1"}}
+{"v":1,"topic":"attacker.fingerprinted","type":"hassh","ts":1777703000,"payload":{"attacker_ip":"198.51.100.9","port":22,"hassh_server":"b12d2871a1189eff20364cf5333619ee","ssh_banner":"SSH-2.0-x","matched_framework":"metasploit"}}
+{"v":1,"topic":"attacker.fingerprinted","type":"http_fingerprint","ts":1777703000,"payload":{"attacker_ip":"198.51.100.9","ja4h":"ge11nn020000_9ed1ff1f7b03_000000000000_000000000000"}}
+{"v":1,"topic":"attacker.fingerprinted","type":"tcpfp","ts":1777703000,"payload":{"attacker_ip":"198.51.100.9","port":22,"tcpfp_hash":"x","ttl":64,"mss":1460}}
 {"v":1,"topic":"identity.formed","ts":1777703000,"payload":{"identity_uuid":"b1b1b1b1-0000-4000-8000-000000000001","shared_password_hash":"x","account_count":9}}
 {"v":1,"topic":"identity.merged","ts":1777703000,"payload":{"winner_uuid":"b1b1b1b1-0000-4000-8000-000000000002","loser_uuid":"b1b1b1b1-0000-4000-8000-000000000001","shared_password_hash":"x","account_count":9}}
 {"v":1,"topic":"credential.reuse.detected","ts":1777703000,"payload":{"id":"R1","secret_kind":"plaintext","target_count":3,"attacker_uuids":"[]","attacker_ips":"[\"198.51.100.7\",\"198.51.100.8\"]"}}
@@ -198,7 +203,7 @@ func TestReplay_sameRowsAsLive(t *testing.T) {
 			if diff := cmp.Diff(want, tags(t, replayDSN)); diff != "" {
 				t.Errorf("replay differs (-live +replay):\n%s", diff)
 			}
-			for _, kind := range []string{"command", "session", "auth_attempt", "http_request", "intel", "ipv6_leak", "credential", "email", "canary", "canary_fingerprint"} {
+			for _, kind := range []string{"command", "session", "auth_attempt", "http_request", "intel", "ipv6_leak", "credential", "email", "canary", "canary_fingerprint", "jarm", "hassh", "http_fingerprint", "identity"} {
 				if !slices.ContainsFunc(want, func(row string) bool { return strings.Contains(row, "source_kind="+kind+",") }) {
 					t.Errorf("no tag of kind %s to compare", kind)
 				}

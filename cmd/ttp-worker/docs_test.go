@@ -38,7 +38,7 @@ func TestDocs_everyCommandWorks(t *testing.T) {
 	deployedSQL(t, root, "rights.sql")
 	worker := start(t, "run", "--nats", natsOf("worker"), "--db", accountOf(root, "ttp"), "--migrate=false", "--unknown-attacker=create")
 
-	for _, page := range []string{"install", "configure", "operate", "upgrade", "scale", "decnet", "security", "format", "api"} {
+	for _, page := range []string{"install", "configure", "operate", "upgrade", "scale", "decnet", "security", "format", "api", "replay"} {
 		t.Run(page, func(t *testing.T) {
 			s := newSandbox(t, root, natsOf)
 			s.env = append(s.env, "TTP_NATS="+natsOf("admin"), "TTP_HTTP="+worker.http)
@@ -77,6 +77,9 @@ func newSandbox(t *testing.T, root *url.URL, natsOf func(string) string) *sandbo
 		"etc/ttp-worker/credentials/nats-admin":      natsOf("admin"),
 		"tree/ttp-worker_1_amd64.deb":                "",
 		"tree/dist/ttp-worker_1_amd64.deb":           "",
+		"tree/cowrie.json.gz":                        cowrieLog(9),
+		"var/log/cowrie/cowrie.json":                 cowrieLog(9),
+		"var/lib/ttp-worker/.keep":                   "",
 		"tree/bin/ttp-worker":                        wrapper,
 		"bin/ttp-worker":                             wrapper,
 		"bin/mysql":                                  "#!/bin/sh\nTTP_TEST_SQL=" + root.String() + " exec " + exe + "\n",
@@ -100,7 +103,7 @@ func newSandbox(t *testing.T, root *url.URL, natsOf func(string) string) *sandbo
 // replacing puts what is there in the place of what the pages say.
 func (s *sandbox) replacing(root *url.URL, nats, http string, more ...string) *strings.Replacer {
 	u, _ := url.Parse(nats) // it was one before
-	return strings.NewReplacer(append(more, ":...@", ":"+password+"@", "/etc/ttp-worker", s.dir+"/etc/ttp-worker", " /usr/", " "+s.dir+"/usr/", " /var/", " "+s.dir+"/var/",
+	return strings.NewReplacer(append(more, ":...@", ":"+password+"@", "/etc/ttp-worker", s.dir+"/etc/ttp-worker", " /usr/", " "+s.dir+"/usr/", " /var/", " "+s.dir+"/var/", "sqlite:///var/", "sqlite://"+s.dir+"/var/",
 		"127.0.0.1:4222", u.Host, "127.0.0.1:3306", root.Host, "127.0.0.1:9464", http)...)
 }
 
@@ -108,7 +111,10 @@ func (s *sandbox) replacing(root *url.URL, nats, http string, more ...string) *s
 var block = regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$")
 
 // running finds commands that do not end.
-var running = regexp.MustCompile(`(?m)^ *((?:bin/)?ttp-worker run .*)$`)
+var (
+	running   = regexp.MustCompile(`(?m)^ *((?:bin/)?ttp-worker run .*)$`)
+	following = regexp.MustCompile(`(?m)^ *(ttp-worker publish --from (\S+)/(\S+) --follow)$`)
+)
 
 // run runs the blocks of a page, one after the other, in one shell.
 func (s *sandbox) run(t *testing.T, page string) {
@@ -121,7 +127,7 @@ func (s *sandbox) run(t *testing.T, page string) {
 	script.WriteString("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n")
 	blocks := block.FindAllSubmatch(text, -1)
 	for i, b := range blocks {
-		fmt.Fprintf(&script, "echo '--- %s, block %d'\n%s", page, i+1, running.ReplaceAllString(s.names.Replace(string(b[1])), waiting))
+		fmt.Fprintf(&script, "echo '--- %s, block %d'\n%s", page, i+1, following.ReplaceAllString(running.ReplaceAllString(s.names.Replace(string(b[1])), waiting), noting))
 	}
 	if strings.Contains(page, "README") && len(blocks) < 4 {
 		t.Fatalf("only %d blocks", len(blocks))
@@ -142,6 +148,11 @@ const waiting = `log=$$(mktemp -p "$$SANDBOX")
 $1 2>"$$log" &
 for i in {1..200}; do grep -q '"msg":"working"' "$$log" && break; sleep 0.1; done
 grep -q '"msg":"working"' "$$log" || { cat "$$log"; exit 1; }`
+
+// noting lets a file be followed and waits until its place is noted.
+const noting = `$1 &
+for i in {1..200}; do test -e $2/.$3.ttp-place && break; sleep 0.1; done
+test -e $2/.$3.ttp-place`
 
 // runSQL stands for the mysql program: it runs the statements of its input.
 func runSQL(dsn string) int {

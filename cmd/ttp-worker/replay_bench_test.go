@@ -113,7 +113,7 @@ func processorTime(b *testing.B) time.Duration {
 //	go test -run '^$' -bench ReplayStore -benchtime 3x ./cmd/ttp-worker
 func BenchmarkReplayStore(b *testing.B) {
 	const commands = 20_000
-	for name, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "mariadb": testdb.MySQL} {
+	for name, fresh := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "mariadb": testdb.MySQL, "decnet": testdb.DECNET} {
 		b.Run("db="+name, func(b *testing.B) {
 			file := commandsFile(b, commands, true)
 			var replaying, storing time.Duration

@@ -277,7 +277,7 @@ func (b *scoreboard) print(out io.Writer) {
 		s := b.techniques[id]
 		technique, _ := attack.Lookup(id)
 		tactic, _ := attack.LookupTactic(s.tactic)
-		fmt.Fprintf(out, "%-10s %-42s %-22s %6d  %s\n", id, short(fullName(technique), 42), short(tactic.Name, 22), s.count, short(printable(s.example), 60))
+		fmt.Fprintf(out, "%-10s %-42s %-22s %6d  %s\n", id, short(fullName(technique), 42), short(tactic.Name, 22), s.count, short(visible(s.example), 60))
 	}
 }
 
@@ -295,16 +295,6 @@ func short(s string, n int) string {
 		return s
 	}
 	return string(r[:n-1]) + "…"
-}
-
-// printable shows what an attacker wrote without letting it reach the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return '·'
-		}
-		return r
-	}, s)
 }
 
 // counter counts what the worker stores and settles.

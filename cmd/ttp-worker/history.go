@@ -118,7 +118,7 @@ func complaints(log *zap.Logger) func(table, key string, err error) {
 	n := 0
 	return func(table, key string, err error) {
 		if n++; n <= maxComplaints {
-			log.Warn("row left out", zap.String("table", table), zap.String("key", short(printable(key), 64)), zap.Error(err))
+			log.Warn("row left out", zap.String("table", table), zap.String("key", short(visible(key), 64)), zap.Error(err))
 		}
 	}
 }

@@ -150,8 +150,8 @@ func terminalWidth(out io.Writer) int {
 	return width
 }
 
-// visible escapes what could move the cursor, hide or reorder text, or take
-// more or less room than one place.
+// visible shows what an attacker wrote: it escapes what could move the cursor,
+// hide or reorder text, or take more or less room than one place.
 func visible(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
 		return s

@@ -39,6 +39,8 @@ type live struct {
 	feed     *api.Feed // nil without HTTP
 	service  *api.Service
 	prepared atomic.Bool
+
+	credentials credentials // that the bus was connected with
 }
 
 // newLive wires what o describes. Servers that are away are no error.
@@ -133,6 +135,7 @@ func (l *live) connect(o *runOptions, log *zap.Logger) (err error) {
 		options.Connection = bus.Connection{InProcess: l.server}
 	}
 	options.Consumer = o.consumerOptions()
+	l.credentials, _ = o.natsCredentials() // what cannot be read is the bus's to say
 	l.bus, err = bus.Connect(options, log.Named("bus"))
 	if err != nil {
 		return usageError{err}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -51,8 +53,10 @@ func (s *settings) renewLevel(level zap.AtomicLevel) error {
 	return nil
 }
 
-// reloadCredentials connects to NATS anew, where they are read. The database's
-// are read for each of its connections, none of which lives long.
+// reloadCredentials connects to NATS anew if what it is told there has changed:
+// messages on their way would be lost with a connection, and come again only
+// after the ack wait. The database's credentials are read for each of its
+// connections, none of which lives long.
 func (l *live) reloadCredentials(o *runOptions) error {
 	if l.server != nil {
 		return nil
@@ -60,15 +64,46 @@ func (l *live) reloadCredentials(o *runOptions) error {
 	if err := o.busOptions().Validate(); err != nil {
 		return err
 	}
-	for _, renew := range []func() (string, error){o.renewNATS, o.renewDB} {
-		if renew == nil {
-			continue
-		}
-		if _, err := renew(); err != nil {
+	if o.renewDB != nil {
+		if _, err := o.renewDB(); err != nil {
 			return err
 		}
 	}
-	return l.bus.Reconnect()
+	now, err := o.natsCredentials()
+	if err != nil || now == l.credentials {
+		return err
+	}
+	if err := l.bus.Reconnect(); err != nil {
+		return err
+	}
+	l.credentials = now
+	return nil
+}
+
+// credentials tell whether what stands in files has changed.
+type credentials [sha256.Size]byte
+
+// natsCredentials reads all that a connection to NATS is made with.
+func (o *runOptions) natsCredentials() (c credentials, err error) {
+	sum := sha256.New()
+	for _, name := range []string{o.natsCreds, o.natsNKey, o.natsCA, o.natsCert, o.natsKey} {
+		if name == "" {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return c, err
+		}
+		fmt.Fprintf(sum, "%d %s", len(text), text)
+	}
+	if o.renewNATS != nil {
+		url, err := o.renewNATS()
+		if err != nil {
+			return c, err
+		}
+		fmt.Fprint(sum, url)
+	}
+	return credentials(sum.Sum(nil)), nil
 }
 
 // reloadOnHangup reloads on each SIGHUP until stop is called. One that fails

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"ttp-worker/tagger/rule"
@@ -84,8 +87,8 @@ func (l *library) refreshSource(i int, now time.Time, force bool) (changed bool)
 	src, old := l.sources[i], l.shelves[i]
 	names, problems := src.Files()
 	next := make(map[string]*entry, len(names))
-	for _, name := range names {
-		e := old[name].look(src, name, now, force)
+	for i, e := range lookAll(src, old, names, now, force) {
+		name := names[i]
 		next[name] = e
 		changed = changed || old[name] == nil || e.latest != old[name].latest
 	}
@@ -105,6 +108,23 @@ func (l *library) refreshSource(i int, now time.Time, force bool) (changed bool)
 }
 
 func below(dir, file string) bool { return dir == "." || strings.HasPrefix(file, dir+"/") }
+
+// lookAll returns what is known of the files now. Reading them is most of the
+// work of a start, and none needs another: it is done on all processors.
+func lookAll(src Source, old map[string]*entry, names []string, now time.Time, force bool) []*entry {
+	entries := make([]*entry, len(names))
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(names)) {
+		readers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(names)); i = next.Add(1) - 1 {
+				entries[i] = old[names[i]].look(src, names[i], now, force)
+			}
+		})
+	}
+	readers.Wait()
+	return entries
+}
 
 // look returns what is known of the file now; e is what was, nil if nothing.
 func (e *entry) look(src Source, name string, now time.Time, force bool) *entry {

@@ -1,57 +1,197 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"ttp-worker/internal/servers"
+	"ttp-worker/tagger/builtin"
 )
 
 // latencies measures the time from publishing an event to seeing its
 // ttp.tagged: one event at a time, and at half of the rate that the worker
 // has shown.
 func (r *rig) latencies(ctx context.Context, t *table) error {
+	return r.timed(ctx, "latency", []string{"--rules", filepath.Join(r.dir, "rules-marked")}, "probe %d #mark1", func(w *stopwatch, _ *servers.Process) error {
+		if err := w.run(ctx, 200, 50*time.Millisecond); err != nil {
+			return err
+		}
+		t.latency("publish to ttp.tagged, idle", w.reset())
+		half := cmp.Or(t.rateOf("worker, "+usual.name)/2, 2000)
+		if err := w.run(ctx, int(10*half), time.Duration(float64(time.Second)/half)); err != nil {
+			return err
+		}
+		t.latency(fmt.Sprintf("publish to ttp.tagged, half load, %.0f events/s", half), w.reset())
+		return nil
+	})
+}
+
+// reloads measures what it costs, while events come at half of the rate that the
+// worker has shown with real commands, when every file of the built-in rules
+// changes.
+func (r *rig) reloads(ctx context.Context, t *table) error {
+	const times, seconds = 5, 10
+	dir := filepath.Join(r.dir, "rules-copied")
+	if err := copyRules(dir, ""); err != nil {
+		return err
+	}
+	return r.timed(ctx, "reload", []string{"--rules", dir}, "cat /etc/shadow; echo %d", func(w *stopwatch, p *servers.Process) error {
+		half := cmp.Or(t.rateOf("worker, "+real.name)/2, 1500)
+		load := func() error { return w.run(ctx, int(seconds*half), time.Duration(float64(time.Second)/half)) }
+		if err := load(); err != nil {
+			return err
+		}
+		t.latency(fmt.Sprintf("publish to ttp.tagged, built-in rules, %.0f events/s", half), w.reset())
+		changed := make(chan error, times) // the goroutine sends as often
+		go func() {
+			for n := range times {
+				<-time.After(seconds * time.Second / (times + 1))
+				changed <- copyRules(dir, fmt.Sprintf("# changed %d\n", n))
+			}
+		}()
+		errs := []error{load()}
+		for range times {
+			errs = append(errs, <-changed)
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		t.latency(fmt.Sprintf("the same with %d reloads", times), w.reset())
+		took, err := reloadTimes(p.Log)
+		t.latency("reload of all rules", took)
+		return err
+	})
+}
+
+// copyRules writes the built-in rules to dir, each file with more at its end.
+func copyRules(dir, more string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	files, err := builtin.FS.ReadDir(".")
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		text, err := builtin.FS.ReadFile(f.Name())
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.Name()), append(text, more...), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reloadTimes reads from the worker's log how long its reloads took, in
+// milliseconds.
+func reloadTimes(log string) (took []float64, err error) {
+	f, err := os.Open(log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var line struct {
+			Message string  `json:"msg"`
+			Took    float64 `json:"took"` // seconds
+		}
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "rules reloaded" {
+			took = append(took, 1000*line.Took)
+		}
+	}
+	return took, lines.Err()
+}
+
+// starts measures the time from starting the worker to being ready, the servers
+// being there.
+func (r *rig) starts(ctx context.Context, t *table) error {
 	defer r.close()
 	st, err := r.stage(ctx, scenario{db: "mariadb"})
 	if err != nil {
 		return err
 	}
-	p, err := r.spawnWorker("latency", "run", "--nats", st.url, "--db", st.dsn, "--rules", filepath.Join(r.dir, "rules-marked"))
+	for range 5 {
+		port, err := r.ports.Next()
+		if err != nil {
+			return err
+		}
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		begun := time.Now()
+		p, err := r.spawnWorker("start", "run", "--nats", st.url, "--db", st.dsn, "--http", address)
+		if err != nil {
+			return err
+		}
+		for !ready(ctx, address) {
+			if ctx.Err() != nil || time.Since(begun) > time.Minute {
+				return errors.New("the worker does not get ready, see " + p.Log)
+			}
+			<-time.After(time.Millisecond)
+		}
+		t.latency("start to ready, built-in rules", []float64{time.Since(begun).Seconds() * 1000})
+		if err := p.Term(time.Minute); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ready(ctx context.Context, address string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+// timed runs a worker and, once everything is warm, measure.
+func (r *rig) timed(ctx context.Context, name string, rules []string, text string, measure func(*stopwatch, *servers.Process) error) error {
+	defer r.close()
+	st, err := r.stage(ctx, scenario{db: "mariadb"})
 	if err != nil {
 		return err
 	}
-	w, err := newStopwatch(st.url)
+	p, err := r.spawnWorker(name, append([]string{"run", "--nats", st.url, "--db", st.dsn}, rules...)...)
+	if err != nil {
+		return err
+	}
+	w, err := newStopwatch(st.url, text)
 	if err != nil {
 		return err
 	}
 	defer w.nc.Close()
-	if err := w.run(ctx, 20, 50*time.Millisecond); err != nil { // until everything is warm
+	if err := w.run(ctx, 20, 50*time.Millisecond); err != nil {
 		return err
 	}
 	w.reset()
-	if err := w.run(ctx, 200, 50*time.Millisecond); err != nil {
+	if err := measure(w, p); err != nil {
 		return err
 	}
-	t.latency("idle", w.times)
-	half := t.rateOf("worker, "+usual.name) / 2
-	if half == 0 {
-		half = 2000
-	}
-	w.reset()
-	if err := w.run(ctx, int(10*half), time.Duration(float64(time.Second)/half)); err != nil {
-		return err
-	}
-	t.latency(fmt.Sprintf("half load, %.0f events/s", half), w.times)
 	return p.Term(time.Minute)
 }
 
 // stopwatch publishes events and notes when their announcements arrive.
 type stopwatch struct {
-	nc *nats.Conn
+	nc   *nats.Conn
+	text string // of the commands, with a place for a number
 
 	mu    sync.Mutex // guards the rest
 	sent  map[string]time.Time
@@ -60,20 +200,23 @@ type stopwatch struct {
 	empty chan struct{} // holds a value when nothing is awaited
 }
 
-func newStopwatch(url string) (*stopwatch, error) {
+func newStopwatch(url, text string) (*stopwatch, error) {
 	nc, err := nats.Connect(url)
 	if err != nil {
 		return nil, err
 	}
-	w := &stopwatch{nc: nc, sent: make(map[string]time.Time), empty: make(chan struct{}, 1)}
+	w := &stopwatch{nc: nc, text: text, sent: make(map[string]time.Time), empty: make(chan struct{}, 1)}
 	_, err = nc.Subscribe("ttp.tagged", w.see)
 	return w, err
 }
 
-func (w *stopwatch) reset() {
+// reset returns the times so far and forgets them.
+func (w *stopwatch) reset() []float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	times := w.times
 	w.times = nil
+	return times
 }
 
 func (w *stopwatch) see(msg *nats.Msg) {
@@ -141,7 +284,7 @@ func (w *stopwatch) run(ctx context.Context, n int, every time.Duration) error {
 func (w *stopwatch) publish() error {
 	w.mu.Lock()
 	w.n++
-	text := fmt.Sprintf("probe %d #mark1", w.n)
+	text := fmt.Sprintf(w.text, w.n)
 	w.sent[text] = time.Now()
 	data := fmt.Appendf(nil, `{"v":1,"payload":{"attacker_ip":"10.0.0.1","decky_id":"d","ts":"2026-02-01T00:00:00","command_text":%q}}`, text)
 	w.mu.Unlock()

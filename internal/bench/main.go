@@ -146,8 +146,8 @@ func (o *options) run(ctx context.Context) error {
 	if err := r.build(ctx); err != nil {
 		return err
 	}
-	table := newTable(os.Stdout, o.events)
-	defer table.print() // what was measured before an error counts
+	t := newTable(os.Stdout, o.events)
+	defer t.print() // what was measured before an error counts
 	for round := range o.rounds {
 		for _, s := range o.scenarios() {
 			if !only.MatchString(s.name) {
@@ -158,11 +158,17 @@ func (o *options) run(ctx context.Context) error {
 				return fmt.Errorf("%s: %w (logs are in %s with -dir)", s.name, err, dir)
 			}
 			fmt.Fprintf(os.Stderr, "round %d: %-45s %8.0f events/s\n", round+1, s.name, m.rate())
-			table.add(s, m)
+			t.add(s, m)
 		}
-		if only.MatchString("latency") && !o.scale.wanted {
-			if err := r.latencies(ctx, table); err != nil {
-				return fmt.Errorf("latency: %w", err)
+		for _, timing := range []struct {
+			name    string
+			measure func(context.Context, *table) error
+		}{{"latency", r.latencies}, {"reload", r.reloads}, {"start", r.starts}} {
+			if o.scale.wanted || !only.MatchString(timing.name) {
+				continue
+			}
+			if err := timing.measure(ctx, t); err != nil {
+				return fmt.Errorf("%s: %w", timing.name, err)
 			}
 		}
 	}

@@ -84,7 +84,7 @@ func (t *table) print() {
 	for _, name := range t.waits {
 		ms := slices.Sorted(slices.Values(t.samples[name]))
 		if len(ms) > 0 {
-			fmt.Fprintf(t.out, "publish to ttp.tagged, %s: p50 %.1f ms, p99 %.1f ms, of %d\n", name, ms[len(ms)/2], ms[len(ms)*99/100], len(ms))
+			fmt.Fprintf(t.out, "%s: p50 %.1f ms, p99 %.1f ms, most %.1f ms, of %d\n", name, ms[len(ms)/2], ms[len(ms)*99/100], ms[len(ms)-1], len(ms))
 		}
 	}
 }

@@ -43,6 +43,10 @@ type dialect interface {
 	// as its arguments. text is what the rows were written into.
 	values(text []byte, rows []*row) (statement string, args []any)
 
+	// alongTime follows a table in a query whose rows are to be found by
+	// created_at, if the planner has to be told.
+	alongTime() string
+
 	// warnings returns what the last insert of tx did beyond storing rows,
 	// as the error it would have been without leniency.
 	warnings(ctx context.Context, tx *sql.Tx) error

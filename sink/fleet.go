@@ -243,7 +243,7 @@ func (d *DB) fleetDay(ctx context.Context, n day) (*fleetDay, error) {
 	counted := &fleetDay{counted: d.now()}
 	where, args := fleetArm.where(ttp.Filter{Since: n.start(), Until: (n + 1).start()})
 	query := "SELECT technique_id, COALESCE(sub_technique_id, ''), tactic, rule_id, COALESCE(decky_id, ''), confidence, COUNT(*), " +
-		"CAST(MIN(created_at) AS CHAR), CAST(MAX(created_at) AS CHAR) FROM ttp_tag" + where +
+		"CAST(MIN(created_at) AS CHAR), CAST(MAX(created_at) AS CHAR) FROM " + d.table(fleetArm) + where +
 		" GROUP BY technique_id, sub_technique_id, tactic, rule_id, decky_id, confidence"
 	err := each(ctx, d.read, query, args, func(scan func(...any) error) error {
 		var w what

@@ -239,6 +239,9 @@ func (mysqlDialect) values(text []byte, rows []*row) (statement string, args []a
 	return b.String(), nil
 }
 
+// alongTime is nothing: the server looks how many rows a range has.
+func (mysqlDialect) alongTime() string { return "" }
+
 // harmless are warnings that are about the statement, not about a row.
 var harmless = map[uint16]bool{
 	1287: true, // deprecated syntax

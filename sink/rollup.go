@@ -45,7 +45,7 @@ func (d *DB) addRollups(ctx context.Context, scope ttp.Scope, f ttp.Filter, sums
 func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, who actors, sums rollups) error {
 	where, args := a.where(f)
 	query := "SELECT " + a.actor() + ", technique_id, COALESCE(sub_technique_id, ''), tactic, rule_id, COUNT(*), " +
-		"CAST(MIN(created_at) AS CHAR), CAST(MAX(created_at) AS CHAR), MAX(confidence) FROM ttp_tag" + where +
+		"CAST(MIN(created_at) AS CHAR), CAST(MAX(created_at) AS CHAR), MAX(confidence) FROM " + d.table(a) + where +
 		" GROUP BY " + a.by("technique_id, sub_technique_id, tactic, rule_id")
 	return each(ctx, d.read, query, args, func(scan func(...any) error) error {
 		var g group
@@ -59,6 +59,14 @@ func (d *DB) rollUp(ctx context.Context, a arm, f ttp.Filter, who actors, sums r
 		sums.add(g)
 		return nil
 	})
+}
+
+// table is where the tags of an arm are added up.
+func (d *DB) table(a arm) string {
+	if a.whole {
+		return "ttp_tag" + d.dialect.alongTime()
+	}
+	return "ttp_tag"
 }
 
 // group is one row of a rollup's query.

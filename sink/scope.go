@@ -8,6 +8,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"ttp-worker/ttp"
 )
@@ -42,9 +43,8 @@ func armTo(column string, values []string) arm {
 // identity it comes to in the end.
 type actors map[string]string
 
-// fleetArm leads to all tags. Its condition holds for every row; without it the
-// whole table is read where an index has all that is asked for.
-var fleetArm = arm{on: "created_at >= ?", args: []any{"1970-01-01 00:00:00"}, whole: true}
+// fleetArm leads to all tags.
+var fleetArm = arm{on: "1 = 1", whole: true}
 
 // arms returns how to come by the tags of scope. No tag is found twice.
 func (d *DB) arms(ctx context.Context, scope ttp.Scope) ([]arm, actors, error) {
@@ -158,6 +158,11 @@ const rounding = 1e-6
 
 // where returns the condition of the arm and of f.
 func (a *arm) where(f ttp.Filter) (string, []any) {
+	if a.whole && f.Since.IsZero() {
+		// Without a time the whole table is read where an index has all that is
+		// asked for. There must not be two: SQLite goes by the first.
+		f.Since = time.Unix(0, 0)
+	}
 	where, args := " WHERE "+a.on, slices.Clone(a.args)
 	and := func(condition string, arg any) { where, args = where+" AND "+condition, append(args, arg) }
 	if f.MinConfidence > 0 {

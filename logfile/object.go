@@ -86,17 +86,20 @@ func (r *Reader) object(text string) {
 	if !r.counted() {
 		r.Rows++
 	}
-	o, err := ttp.ParseObject(text)
+	o, err := ttp.ParseWrapped(r.members[:0], text)
 	if err != nil && !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\ufffd")
-		o, err = ttp.ParseObject(text)
+		o, err = ttp.ParseWrapped(r.members[:0], text)
+	}
+	if r.members = o.Object; cap(r.members) > manyMembers {
+		r.members = nil
 	}
 	if err != nil {
 		r.complain(err)
 		return
 	}
 	before := len(r.queue)
-	took, err := r.translate(o, text)
+	took, err := r.translate(&o, text)
 	if err != nil {
 		r.complain(err)
 	} else if !took && len(r.queue) == before && !r.counted() {
@@ -106,14 +109,14 @@ func (r *Reader) object(text string) {
 
 // translate queues the records of an object. took is true if it belongs to a
 // record that comes later.
-func (r *Reader) translate(o ttp.Object, text string) (took bool, err error) {
-	format := r.o.Format
+func (r *Reader) translate(w *ttp.Wrapped, text string) (took bool, err error) {
+	format, o := r.o.Format, w.Object
 	if format == "" {
 		format = formatOf(o)
 	}
 	switch format {
 	case "envelope":
-		return false, r.envelope(o, text)
+		return false, r.envelope(w, text)
 	case "cowrie":
 		r.cowrie.again = r.repeating()
 		return r.cowrie.take(o, r.begun.At, &r.queue)
@@ -127,21 +130,25 @@ func (r *Reader) translate(o ttp.Object, text string) (took bool, err error) {
 	return false, errors.New("an object of no format that is known")
 }
 
-func (r *Reader) envelope(o ttp.Object, text string) error {
-	topic := strings.TrimPrefix(o.Text("topic"), r.o.Prefix)
+func (r *Reader) envelope(w *ttp.Wrapped, text string) error {
+	topic := strings.TrimPrefix(w.Text("topic"), r.o.Prefix)
 	if topic == "" {
 		return errors.New("an envelope without a topic")
 	}
-	env, err := ttp.ReadEnvelope(o)
+	env, err := w.Envelope()
 	if err != nil {
 		return err
 	}
-	if payload := get(o, "payload"); len(text) > 2*len(payload)+muchAround {
+	if payload := get(w.Object, "payload"); len(text) > 2*len(payload)+muchAround {
 		env.Payload, _ = ttp.Value(strings.Clone(string(payload))).Object() // it is one
 	}
 	r.queue = append(r.queue, Record{Subject: topic, Envelope: env, text: text})
 	return nil
 }
+
+// manyMembers is how many an object must have for its memory not to be used
+// again.
+const manyMembers = 1 << 10
 
 // muchAround is how many bytes around a payload are too many for an event to
 // keep them with it.

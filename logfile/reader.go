@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ttp-worker/ttp"
 )
 
 // Options say what is read and how.
@@ -40,10 +42,11 @@ type Reader struct {
 	behind int64 // bytes of the files that are done
 	total  int64 // bytes of all files, as they are on the disk; 0 if unknown
 
-	queue  []Record // those before next were handed out
-	next   int
-	cowrie *cowrie
-	spread spread // an object that is spread over lines
+	queue   []Record // those before next were handed out
+	next    int
+	members ttp.Object // of the object that was read last; its memory is used again
+	cowrie  *cowrie
+	spread  spread // an object that is spread over lines
 
 	begun   Place // before the line in hand, or the object that it ends
 	again   Mark  // up to here, lines are read a second time and yield nothing

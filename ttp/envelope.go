@@ -19,15 +19,34 @@ type Envelope struct {
 // ParseEnvelope reads one message. An error is permanent and says what is
 // wrong without quoting the message.
 func ParseEnvelope(text string) (Envelope, error) {
-	o, err := ParseObject(text)
+	w, err := ParseWrapped(make(Object, 0, 12), text)
 	if err != nil {
 		return Envelope{}, err
 	}
-	return ReadEnvelope(o)
+	return w.Envelope()
 }
 
-// ReadEnvelope is [ParseEnvelope] of a message that has been parsed.
-func ReadEnvelope(o Object) (Envelope, error) {
+// Wrapped is an object that may be an envelope.
+type Wrapped struct {
+	Object
+
+	payload Object // the members of text
+	text    Value  // the last member called payload that is an object
+}
+
+// ParseWrapped is [ParseObject] of what may be an envelope: the payload is split
+// off in the same pass. The members, but not those of the payload, are appended
+// to members, which may be nil.
+func ParseWrapped(members Object, text string) (w Wrapped, err error) {
+	s := scanner{text: text, wrapped: &w}
+	err = s.only(func(name string, value Value) { members = append(members, Member{name, value}) })
+	w.Object = members
+	return w, err
+}
+
+// Envelope reads the object as an envelope. An error is permanent.
+func (w *Wrapped) Envelope() (Envelope, error) {
+	o := w.Object
 	if v, _ := o.Get("v"); !isVersion1(v) {
 		return Envelope{}, Permanent(fmt.Errorf("envelope version %.20q is not supported, only 1", string(v)))
 	}
@@ -36,7 +55,9 @@ func ReadEnvelope(o Object) (Envelope, error) {
 		return Envelope{}, Permanent(errors.New("envelope has no payload object"))
 	}
 	env := Envelope{ID: o.Text("id"), Type: o.Text("type")}
-	env.Payload, _ = payload.Object()
+	if env.Payload = w.payload; payload != w.text {
+		env.Payload, _ = payload.Object()
+	}
 	if ts, ok := o.Float("ts"); ok && ts > 0 && ts < 1e11 {
 		env.At = time.UnixMicro(int64(ts * 1e6)).UTC()
 	}

@@ -29,10 +29,16 @@ func ParseObject(text string) (Object, error) {
 func CheckObject(text string) error { return readObject(text, nil) }
 
 func readObject(text string, each func(name string, value Value)) error {
+	s := scanner{text: text}
+	return s.only(each)
+}
+
+// only reads an object and checks that it is all there is.
+func (s *scanner) only(each func(name string, value Value)) error {
+	text := s.text
 	if !utf8.ValidString(text) {
 		return Permanent(errUTF8)
 	}
-	s := scanner{text: text}
 	s.space()
 	if s.pos >= len(text) || text[s.pos] != '{' {
 		return Permanent(errors.New("not a JSON object"))
@@ -55,6 +61,8 @@ type scanner struct {
 	pos   int
 	depth int
 	err   error
+
+	wrapped *Wrapped // nil unless the payload is to be split off, too
 }
 
 func (s *scanner) fail(what string) {
@@ -131,7 +139,7 @@ func (s *scanner) object(each func(name string, value Value)) {
 			s.fail("':' expected")
 		}
 		s.space()
-		v := s.value()
+		v := s.member(name)
 		if s.err == nil && each != nil {
 			n, _ := name.Text()
 			each(n, v)
@@ -140,6 +148,18 @@ func (s *scanner) object(each func(name string, value Value)) {
 			return
 		}
 	}
+}
+
+// member reads the value of a member.
+func (s *scanner) member(name Value) Value {
+	if s.wrapped == nil || s.depth > 1 || name != `"payload"` || s.pos >= len(s.text) || s.text[s.pos] != '{' {
+		return s.value()
+	}
+	start, payload := s.pos, make(Object, 0, 8)
+	s.object(func(name string, value Value) { payload = append(payload, Member{name, value}) })
+	v := Value(s.text[start:s.pos])
+	s.wrapped.payload, s.wrapped.text = payload, v
+	return v
 }
 
 // array reads an array and hands each element to each, if that is not nil.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -138,6 +139,30 @@ func TestParseObject_refuses(t *testing.T) {
 
 // FuzzParseObject holds the scanner against encoding/json: same texts taken,
 // same strings read, and what is written reads back.
+func TestParseEnvelope_payloadIsTheLastOfItsName(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{"payload":{"a":1}}`:                        `{"a":1}`,
+		`{"payload": {"a" : {"payload":{"b":2}}} }`:  `{"a":{"payload":{"b":2}}}`,
+		`{"payload":{"a":1},"payload":{"b":2}}`:      `{"b":2}`,
+		`{"payload":{"a":1},"\u0070ayload":{"b":2}}`: `{"b":2}`,
+		`{"\u0070ayload":{"b":2},"payload":{"a":1}}`: `{"a":1}`,
+		`{"x":{"payload":{"a":1}},"payload":{}}`:     `{}`,
+		`{"payload":7,"payload":{"a":1}}`:            `{"a":1}`,
+		`{"payload":{"a":1},"payload":7}`:            "",
+		`{"x":{"payload":{"a":1}}}`:                  "",
+		`{"payload":[{"payload":{"a":1}}]}`:          "",
+		`{"payload":{"a":1}`:                         "",
+		`{"payload":{"a":1}} {}`:                     "",
+		`{"payload":{"a":}}`:                         "",
+	} {
+		env, err := ttp.ParseEnvelope(text)
+		if got := string(env.Payload.AppendJSON(nil)); (err == nil) != (want != "") || err == nil && strings.ReplaceAll(got, " ", "") != want {
+			t.Errorf("%s: payload %s, %v", text, got, err)
+		}
+	}
+}
+
 func FuzzParseObject(f *testing.F) {
 	for _, s := range []string{`{}`, `{"a":"b\u00e9\n","c":[1,-2.5e+3,{"d":null}],"e":true}`, `{"a":"\ud83d\ude00"}`, "{\"a\" :\t1 , \"b\":\"<&>\"}"} {
 		f.Add(s)

@@ -35,6 +35,11 @@ type Options struct {
 	TTP       string
 	DLQ       string
 
+	// Together says that the announcements of a batch of events go to their
+	// stream together. It suits a server that syncs each message to the disk,
+	// which is then done once. Provision makes the stream so.
+	Together bool
+
 	Consumer Consumer
 }
 

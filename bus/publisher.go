@@ -37,14 +37,18 @@ func (b *Bus) NewPublisher() *Publisher { return &Publisher{bus: b} }
 // evidence, or only their uuids go.
 func (p *Publisher) Publish(ctx context.Context, announcements []ttp.Announcement) (done []string, err error) {
 	left := announcements
-	for attempt := 1; ; attempt++ {
+	if p.bus.o.Together {
+		done, left = p.publishTogether(ctx, announcements)
+	}
+	for attempt := 1; len(left) > 0; attempt++ {
 		failed := p.attempt(ctx, left)
 		done, left, err = sortOut(done, left, failed)
 		if attempt == electionTries || !errors.Is(err, jetstream.ErrNoStreamResponse) || !pause(ctx, electionWait) {
 			p.bus.restoreAfter(ctx, err)
-			return done, err
+			break
 		}
 	}
+	return done, err
 }
 
 // A stream that elects a leader answers nothing for a moment.
@@ -98,16 +102,16 @@ func (p *Publisher) attempt(ctx context.Context, list []ttp.Announcement) (faile
 	}
 	var data []byte
 	for i := range list {
-		data, err = p.depart(ctx, f, i, &list[i], data)
+		data, err = p.messages(&list[i], data, func(m message) error { return f.send(ctx, i, m) })
 		fail(i, err)
 	}
 	f.land(ctx)
 	return failed
 }
 
-// depart sends the messages of one announcement. It makes them in data, which
-// it returns for the next.
-func (p *Publisher) depart(ctx context.Context, f *flight, part int, a *ttp.Announcement, data []byte) ([]byte, error) {
+// messages makes the messages of one announcement in data, which it returns for
+// the next, and hands them to send.
+func (p *Publisher) messages(a *ttp.Announcement, data []byte, send func(message) error) ([]byte, error) {
 	if len(a.Tags) == 0 {
 		return data, nil // they were deleted
 	}
@@ -116,13 +120,13 @@ func (p *Publisher) depart(ctx context.Context, f *flight, part int, a *ttp.Anno
 		return data, err
 	}
 	prefix := p.bus.o.Prefix
-	if err := f.send(ctx, part, message{subject: prefix + tagged, data: data, id: a.ID, trace: a.TraceParent}); err != nil {
+	if err := send(message{subject: prefix + tagged, data: data, id: a.ID, trace: a.TraceParent}); err != nil {
 		return data, err
 	}
 	for _, technique := range a.Techniques() {
 		id := a.ID + ":" + technique
 		data = appendFired(data[:0], id, a, technique)
-		if err := f.send(ctx, part, message{subject: prefix + fired + token(technique), data: data, id: id}); err != nil {
+		if err := send(message{subject: prefix + fired + token(technique), data: data, id: id}); err != nil {
 			return data, err
 		}
 	}

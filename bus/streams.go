@@ -116,6 +116,7 @@ func (b *Bus) streams(s Storage) []jetstream.StreamConfig {
 		cfgs[i].Retention = jetstream.LimitsPolicy
 		cfgs[i].Replicas = cmp.Or(s.Replicas, 1)
 	}
+	cfgs[1].AllowAtomicPublish = b.o.Together
 	// A window longer than the messages are kept for is refused.
 	cfgs[1].Duplicates = min(cmp.Or(s.Duplicates, 2*time.Hour), cfgs[1].MaxAge)
 	return cfgs
@@ -150,20 +151,22 @@ func streamHint(err error) error {
 	return err
 }
 
-// amend adds to the stream that exists the subjects of want that it lacks.
+// amend adds to the stream that exists what it lacks: subjects, and that it
+// takes batches.
 func (b *Bus) amend(ctx context.Context, have, want jetstream.StreamConfig) error {
 	if err := streamDrift(have, want); err != nil {
 		return err
 	}
 	missing := uncovered(have.Subjects, want.Subjects)
-	if len(missing) == 0 {
+	if len(missing) == 0 && (have.AllowAtomicPublish || !want.AllowAtomicPublish) {
 		return nil
 	}
+	have.AllowAtomicPublish = have.AllowAtomicPublish || want.AllowAtomicPublish
 	// One that is there and covered by a new one would be refused as overlapping.
 	have.Subjects = append(uncovered(missing, have.Subjects), missing...)
 	slices.Sort(have.Subjects)
 	if _, err := b.js.UpdateStream(ctx, have); err != nil {
-		return fmt.Errorf("add the subjects %q: %w", missing, streamHint(err))
+		return fmt.Errorf("add to stream %s the subjects %q: %w", have.Name, missing, streamHint(err))
 	}
 	return nil
 }

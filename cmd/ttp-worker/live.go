@@ -132,7 +132,7 @@ func (l *live) connect(o *runOptions, log *zap.Logger) (err error) {
 			return err
 		}
 		log.Named("nats").Info("NATS server started", zap.String("listens", cmp.Or(l.server.URL(), "nowhere")))
-		options.Connection = bus.Connection{InProcess: l.server}
+		options.Connection, options.Together = bus.Connection{InProcess: l.server}, true
 	}
 	options.Consumer = o.consumerOptions()
 	l.credentials, _ = o.natsCredentials() // what cannot be read is the bus's to say

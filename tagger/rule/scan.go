@@ -93,15 +93,23 @@ func scanText[T string | []byte](s *scratch, a *automaton, text T, epoch uint64,
 	}
 }
 
+// longText is from how many bytes on it pays to note which states have no more
+// to say in a text.
+const longText = 1 << 10
+
 func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, text T, epoch uint64, candidates bitset) {
-	s.text++
-	state, class, ends, shift, quiet := uint32(0), &a.class, a.ends, a.shift&31, s.quiet[a.index]
+	var quiet []uint64
+	if len(text) >= longText {
+		s.text++
+		quiet = s.quiet[a.index]
+	}
+	state, class, ends, shift := uint32(0), &a.class, a.ends, a.shift&31
 	for i := 0; i < len(text); i++ {
 		state = uint32(next[state<<shift|uint32(class[text[i]])])
-		if state < ends || quiet[state-ends] == s.text {
+		if state < ends || quiet != nil && quiet[state-ends] == s.text {
 			continue
 		}
-		if s.sawAll(a.literalsAt(state), i+1, epoch, candidates) {
+		if s.sawAll(a.literalsAt(state), i+1, epoch, candidates) && quiet != nil {
 			quiet[state-ends] = s.text
 		}
 	}

@@ -33,13 +33,14 @@ func (c *compiler) lead(literal, atom int32, place how) {
 // the rarest, leads to the atom; the others are asked before it is searched.
 func (c *compiler) groups(a *atom, i int32) [][]int32 {
 	var groups [][]int32
-	for g, texts := range a.pattern.groups {
-		ids := make([]int32, len(texts))
-		for j, text := range texts {
+	for n, g := range a.pattern.groups {
+		ids := make([]int32, len(g.texts))
+		for j, text := range g.texts {
 			ids[j] = c.literal(a.slot, text)
-			c.literals[ids[j]].loose = true
-			if g == 0 {
-				c.lead(ids[j], i, contains)
+			if n == 0 {
+				c.lead(ids[j], i, g.place())
+			} else {
+				c.literals[ids[j]].loose = true
 			}
 		}
 		groups = append(groups, ids)

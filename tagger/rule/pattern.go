@@ -29,7 +29,7 @@ type pattern struct {
 	unicodeWords bool
 	linear       func() *regexp.Regexp
 	backtracking *regexp2.Regexp // nil if the other two are set
-	groups       [][]string      // see required
+	groups       []group         // see required
 }
 
 // What a byte costs that is not searched by a known step of a table, in bytes

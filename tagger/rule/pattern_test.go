@@ -39,8 +39,8 @@ func FuzzPatternAgreesWithPackageRegexp(f *testing.F) {
 			t.Fatalf("search(%q) for %q is %t, %v; package regexp says %t", text, source, got, err, want)
 		}
 		for _, group := range p.groups {
-			if got && !slices.ContainsFunc(group, func(s string) bool { return strings.Contains(fold(text), s) }) {
-				t.Fatalf("%q matches %q without any of %q", source, text, group)
+			if got && !slices.ContainsFunc(group.texts, func(s string) bool { return group.place().compare(fold(text), s) }) {
+				t.Fatalf("%q matches %q without any of %q", source, text, group.texts)
 			}
 		}
 	})
@@ -64,6 +64,17 @@ func TestRequiredLiterals(t *testing.T) {
 		`[a-z]{3}`:                  "",
 		`x\x{FFFD}yz`:               "",
 		`abcx|abc`:                  "abc",
+		`^(abc|abx).`:               "starts with abc, abx",
+		`(^ab|^abc)$`:               "is ab, abc",
+		`(^|;)ab`:                   "ab",
+		`(^a)?b`:                    "b",
+		`a(^b)?`:                    "a",
+		`^\s*ab`:                    "ab",
+		`.ab(?:\n?\z)`:              "ends with ab, ab\n",
+		`^a.*b$`:                    "starts with a",
+		`(?m)^ab$`:                  "ab",
+		`(^ab.|cd)`:                 "ab, cd",
+		`^(?:ab.|cd)`:               "ab, cd",
 	} {
 		re, err := syntax.Parse(source, syntax.Perl)
 		if err != nil {
@@ -71,7 +82,11 @@ func TestRequiredLiterals(t *testing.T) {
 		}
 		var groups []string
 		for _, g := range required(re) {
-			groups = append(groups, strings.Join(g, ", "))
+			texts := strings.Join(g.texts, ", ")
+			if g.place() != contains {
+				texts = hows[g.place()] + " " + texts
+			}
+			groups = append(groups, texts)
 		}
 		if got := strings.Join(groups, " | "); got != want {
 			t.Errorf("%q requires %q, want %q", source, got, want)

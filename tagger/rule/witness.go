@@ -48,7 +48,9 @@ func (c *compiler) rarity(atoms []int32) int {
 		switch {
 		case c.slots[a.slot].constant:
 			r = 0
-		case a.how == equals || a.how == startsWith || a.how == endsWith || a.how == oneOf:
+		case a.how == matches:
+			r = a.pattern.groups[0].rarity()
+		case a.how != contains:
 			r += 512 // one place in the text is less likely than any
 		}
 		return r

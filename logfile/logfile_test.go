@@ -2,6 +2,7 @@ package logfile
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/gzip"
@@ -233,6 +235,22 @@ func TestCompressed(t *testing.T) {
 	cut := reading(t, Options{Files: []string{write(t, filepath.Join(dir, "cut.gz"), gz.String()[:gz.Len()/2]), write(t, filepath.Join(dir, "b.gz"), gz.String())}})
 	if got := read(t, cut); cut.Malformed == 0 || len(got) < len(want) {
 		t.Errorf("a damaged file: %d records, %d malformed; the file behind it was not read", len(got), cut.Malformed)
+	}
+}
+
+// A reader that was told to stop is no damaged file, whose sessions would be
+// taken as ended.
+func TestStdin_stopped(t *testing.T) {
+	t.Parallel()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, _ = z.Write([]byte(cowrieLine("command.input", "S", 0, `,"input":"id"`)))
+	if err := z.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r := reading(t, Options{Files: []string{Stdin}, Stdin: io.MultiReader(&packed, iotest.ErrReader(context.Canceled))})
+	if rec, err := r.Next(); !errors.Is(err, context.Canceled) || r.Malformed != 0 {
+		t.Errorf("%v, %v, %d malformed", rec, err, r.Malformed)
 	}
 }
 

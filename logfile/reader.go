@@ -1,6 +1,7 @@
 package logfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -233,7 +234,7 @@ func (r *Reader) step() error {
 		return r.fileEnded()
 	case errors.Is(err, errLongLine):
 		r.complain(err)
-	case err != nil && !r.in.plain:
+	case err != nil && !r.in.plain && !errors.Is(err, context.Canceled):
 		r.complain(fmt.Errorf("the file is damaged: %w", err))
 		r.closeFile()
 	case err != nil:

@@ -71,7 +71,7 @@ func (o *replayOptions) open(ctx context.Context, stdin io.Reader, log *zap.Logg
 	}
 	if len(o.from) > 0 {
 		reader, err := logfile.NewReader(logfile.Options{
-			Files: o.from, Stdin: stdin, Format: o.format, Prefix: o.bus.prefix,
+			Files: o.from, Stdin: interruptible(ctx, stdin), Format: o.format, Prefix: o.bus.prefix,
 			Complain: fileComplaints(log),
 		})
 		if err != nil {
@@ -81,6 +81,31 @@ func (o *replayOptions) open(ctx context.Context, stdin io.Reader, log *zap.Logg
 	}
 	return h, nil
 }
+
+// interruptible returns a reader of r that fails when ctx ends, also while it
+// waits for r: a pipe may be silent for long. What reads r then ends with r.
+func interruptible(ctx context.Context, r io.Reader) io.Reader {
+	if r == nil {
+		return nil
+	}
+	reader, writer := io.Pipe()
+	var begin sync.Once
+	context.AfterFunc(ctx, func() { _ = reader.CloseWithError(ctx.Err()); _ = writer.CloseWithError(ctx.Err()) }) // neither fails
+	return readerFunc(func(p []byte) (int, error) {
+		begin.Do(func() {
+			go func() {
+				_, err := io.Copy(writer, r)
+				_ = writer.CloseWithError(err) // never fails
+			}()
+		})
+		return reader.Read(p)
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+// Read implements [io.Reader].
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func (o *replayOptions) openDatabase(ctx context.Context, h *history, log *zap.Logger) (err error) {
 	if o.db == "" || o.dryRun && noFile(o.db) {

@@ -95,7 +95,7 @@ func (o *publishOptions) run(ctx context.Context, stdin io.Reader, out io.Writer
 		}
 	}
 	reader, err := logfile.NewReader(logfile.Options{
-		Files: o.from, Stdin: stdin, Format: o.format, Prefix: o.bus.prefix, Follow: o.follow, Complain: fileComplaints(o.log),
+		Files: o.from, Stdin: interruptible(ctx, stdin), Format: o.format, Prefix: o.bus.prefix, Follow: o.follow, Complain: fileComplaints(o.log),
 	})
 	if err != nil {
 		return err

@@ -38,11 +38,19 @@ func program(t *testing.T, args ...string) (out string, code int) {
 // spawn starts the program as a process of its own.
 func spawn(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
+	return spawnReading(t, nil, args...)
+}
+
+func spawnReading(t *testing.T, stdin *os.File, args ...string) *exec.Cmd {
+	t.Helper()
 	exe, err := product()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, args...)
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
@@ -371,6 +379,30 @@ func TestReplay_interrupted(t *testing.T) {
 	}
 	if diff := cmp.Diff(tags(t, whole), tags(t, dsn)); diff != "" {
 		t.Errorf("rows differ (-whole +stopped):\n%s", diff)
+	}
+}
+
+func TestReplay_interruptedWhileItWaitsForInput(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer write.Close()
+	dsn := testdb.SQLite(t)
+	cmd := spawnReading(t, read, "replay", "--from", "-", "--db", dsn)
+	_ = read.Close() // the process has it
+	if _, err := write.WriteString(cowrieLog(20)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it works", func() bool {
+		return hasTable(t, dsn, "ttp_replay") && len(query(t, dsn, "SELECT id FROM ttp_replay WHERE owner <> ''")) == 1
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // the code is looked at
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed {
+		t.Errorf("exit %d", code)
 	}
 }
 

@@ -165,6 +165,10 @@ package-check: ## install, upgrade under load, hang and purge the package in a b
 	@$(MAKE) --no-print-directory build VERSION=0.2.0 && scripts/deb.sh 0.2.0 >/dev/null && mv dist/ttp-worker_0.2.0_*.deb dist/check/new.deb
 	@scripts/package-check.sh dist/check/old.deb dist/check/new.deb
 
+.PHONY: compose-check
+compose-check: ## run both compose files with Docker, of local stand-ins for the images (root; half an hour the first time)
+	@scripts/compose-check.sh
+
 .PHONY: clean
 clean: ## remove what the targets above made in this tree
 	rm -rf bin dist .tools

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -214,7 +215,7 @@ func Explain(err error) (hint string) {
 		return "give the account of --nats this right on the server (docs/security.md)"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return "the server's certificate is not accepted: renew it, or name the authority that signs it with --nats-ca"
-	case errors.As(err, new(tls.AlertError)), errors.Is(err, nats.ErrTLS):
+	case isAlert(err), errors.Is(err, nats.ErrTLS):
 		return "TLS fails: renew or correct --nats-cert and --nats-key, or look at the TLS settings of the server"
 	case isLogin(err):
 		return "the server refuses the credentials: check --nats-creds, --nats-nkey or the user in --nats"
@@ -224,4 +225,11 @@ func Explain(err error) (hint string) {
 		return "look at the server's log"
 	}
 	return "check that the NATS server runs with JetStream and that --nats is right"
+}
+
+// isAlert reports whether err is what the other side of TLS objects to. The
+// standard library has no exported type for it.
+func isAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }

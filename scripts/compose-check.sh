@@ -84,10 +84,10 @@ build_images() {
 		CMD ["mysqld"]
 	EOF
 	for image in go=golang:1.26 nats=nats:2-alpine mysql=mysql:8.4; do
-		docker build --quiet --tag "${image#*=}" "$dir/${image%%=*}" >/dev/null
+		docker build --quiet --tag "${image#*=}" "$dir/${image%%=*}" >/dev/null 2>>"$dir/log"
 	done
 	say 'the Dockerfile'
-	git ls-files -z | xargs -0 tar --create | docker build --quiet --network=none --build-arg VERSION=checked --tag ttp-worker - >/dev/null
+	git ls-files -z | xargs -0 tar --create | docker build --quiet --network=none --build-arg VERSION=checked --tag ttp-worker - >/dev/null 2>>"$dir/log" || { tail "$dir/log" >&2; exit 1; }
 	docker run --rm --read-only --cap-drop=ALL ttp-worker version
 }
 

@@ -3,6 +3,7 @@ package builtin_test
 import (
 	"fmt"
 	"io/fs"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -235,12 +236,41 @@ func TestRules_leave_everyday_work_alone(t *testing.T) {
 		`systemctl enable nginx`, `echo 'make backup' | at midnight`, `sudo shutdown -h now`, `docker run --privileged -it builder`,
 		`dd if=/dev/zero of=/tmp/disk.img bs=1M count=100`, `update-ca-certificates`, `gdb -p 1234`, `kill 1234`, `printf '\xe2\x98\xa0\n'`,
 		`nc -l -p 8080 -c 'echo hello'`, `import sys`, `mysql -u app -p -e 'show tables' shop`, `grep -i shellshock /var/log/apache2/access.log`,
+		`wget https://example.org/releases/tool-1.2.tar.gz`, `curl -fsSL https://get.example.org | sh`, `scp deploy@web01:/srv/app.log .`,
+		`crontab -e`, `crontab jobs.txt`, `visudo`, `journalctl --vacuum-size=500M`, `rm /var/log/nginx/access.log.1`, `pkill -HUP rsyslogd`,
+		`iptables-save > /etc/iptables/rules.v4`, `mkfs.ext4 /dev/sdb1`, `redis-cli flushall`, `sysctl -w vm.nr_hugepages=1024`,
+		`docker run -v /var/run/docker.sock:/var/run/docker.sock manager`, `docker run --rm build /bin/sh -c make`, `kubectl get secret tls`,
+		`nc -zv db01 5432`, `nmap -p 80 localhost`, `timeout 1 bash -c '</dev/tcp/db01/5432'`, `showmount -e nas`, `ssh -t web01 bash -i`,
+		`awk -F: '{print $1}' /etc/passwd`, `cat /etc/passwd | grep bob`, `cat ~/.ssh/id_rsa.pub >> ~/.ssh/authorized_keys`, `gcore 1234`,
+		`aws iam list-users`, `aws ssm start-session --target i-1`, `curl -d @m.json https://hooks.slack.com/services/x`, `ldapmodify -f x.ldif`,
+		`git commit -m "fix CVE-2024-1234"`, `tar --use-compress-program=pigz -cf x.tgz x`, `cp index.php /var/www/html/index.php`,
 		`date +%s`, `history | tail`, `which go`, `diff -u a b`, `sed -i s/a/b/ x.conf`, `touch x`, `mkdir -p a/b`,
 	} {
 		for _, f := range commandFindings(t, set, line) {
 			if f.Confidence >= 0.8 {
 				t.Errorf("%s: %s says %s with confidence %v", line, f.RuleID, f.Technique, f.Confidence)
 			}
+		}
+	}
+}
+
+// Visitors of a web site write such things into its forms.
+func TestRules_leave_what_visitors_write_alone(t *testing.T) {
+	t.Parallel()
+	set := load(t)
+	for _, text := range []string{
+		`O'Brien`, `rock 'n' roll`, `it said 'no' and 'yes'`, `levi's 501 or 505`, `24" monitor`, `ticket #42 -- urgent`,
+		`Smith & Jones; Partners`, `salt & pepper`, `R&D | marketing`, `how to select a table and chairs`, `drop me a line`, `update my order`,
+		`<b>bold</b> and <br/>`, `a < b`, `../images/logo.png`, `C:\Users\me\Documents`, `tail -f /var/log/syslog`, `what is .env file`,
+		`https://example.org/?a=1&b=2`, `http://localhost:3000/callback`, `{"id":1,"tags":["a","b"]}`, `dXNlcjpwYXNz`, `東京 'test'`, `50% off; today only`,
+	} {
+		ev := &ttp.Event{Kind: ttp.HTTPRequest, Payload: ttp.Object{{Name: "raw_url", Value: ttp.Quote("/?q=" + url.QueryEscape(text))}}}
+		findings, err := set.Tag(t.Context(), ev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range findings {
+			t.Errorf("%s: %s says %s", text, f.RuleID, f.Technique)
 		}
 	}
 }

@@ -109,33 +109,52 @@ func scanTable[S step, T string | []byte](s *scratch, a *automaton, next []S, te
 		if state < ends || quiet != nil && quiet[state-ends] == s.text {
 			continue
 		}
-		if s.sawAll(a.literalsAt(state), i+1, epoch, candidates) && quiet != nil {
+		found := a.literalsAt(state)
+		s.sawAll(found, i+1, epoch, candidates)
+		if quiet != nil && s.sawEnough(found, epoch) {
 			quiet[state-ends] = s.text
 		}
 	}
 }
 
-// sawAll notes that literals end there in the text that is being scanned. It
-// reports whether seeing them again in the text would change nothing.
-func (s *scratch) sawAll(found []ending, end int, epoch uint64, candidates bitset) bool {
+// sawAll notes that literals end there in the text that is being scanned.
+func (s *scratch) sawAll(found []ending, end int, epoch uint64, candidates bitset) {
 	if s.only != noPart {
 		s.sawOnly(found, end, epoch, candidates)
-		return false
+		return
 	}
-	quiet, inLine := true, s.ev.simple == nil
+	inLine := s.ev.simple == nil
 	for i := range found {
 		f := &found[i]
-		part, at, to := f.part, epoch, candidates
-		if f.part == lineText {
-			part, at, to = wholeText, s.whole, s.shared
+		switch {
+		case f.part <= wholeText:
+			if s.seen[f.literal] != epoch || f.bound {
+				s.saw(f, wholeText, end, epoch, candidates)
+			}
+		case f.part == lineText:
+			if inLine && (s.seen[f.literal] != s.whole || f.bound) {
+				s.saw(f, wholeText, end, s.whole, s.shared)
+			}
+		case !inLine && (s.seen[f.literal] != epoch || f.bound):
+			s.saw(f, f.part, end, epoch, candidates)
 		}
-		if f.part > wholeText && inLine != (f.part == lineText) || s.seen[f.literal] == at && !f.bound {
-			continue
-		}
-		s.saw(f, part, end, at, to)
-		quiet = quiet && s.seen[f.literal] == at && !f.bound
 	}
-	return quiet
+}
+
+// sawEnough reports whether to see the literals again in the text would change
+// nothing.
+func (s *scratch) sawEnough(found []ending, epoch uint64) bool {
+	for i := range found {
+		f, at := &found[i], epoch
+		if f.part == lineText {
+			at = s.whole
+		}
+		inVain := f.part > wholeText && (s.ev.simple == nil) != (f.part == lineText)
+		if s.only != noPart || !inVain && (f.bound || s.seen[f.literal] != at) {
+			return false
+		}
+	}
+	return true
 }
 
 // sawOnly is sawAll in a text that is the only part to be looked for.

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"ttp-worker/internal/corpus"
 	"ttp-worker/tagger/builtin"
@@ -66,13 +67,16 @@ func BenchmarkHostile(b *testing.B) {
 	for name, ev := range hostileEvents() {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			start := cpuTime(b)
+			start, least := cpuTime(b), time.Hour
 			for b.Loop() {
+				began := time.Now()
 				if _, err := set.Tag(b.Context(), ev); err != nil {
 					b.Fatal(err)
 				}
+				least = min(least, time.Since(began))
 			}
 			b.ReportMetric((cpuTime(b)-start).Seconds()*1000/float64(b.N), "cpu-ms/event")
+			b.ReportMetric(least.Seconds()*1000, "least-ms/event")
 		})
 	}
 }

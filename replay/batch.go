@@ -60,7 +60,7 @@ func (p *producer) fresh() *batch {
 
 // recycle takes a batch that is stored.
 func (p *producer) recycle(b *batch) {
-	if cap(b.found) > 2*p.BatchSize {
+	if cap(b.found) > overfull*p.BatchSize {
 		return
 	}
 	clear(b.found) // keeps no messages alive

@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// inboxPrefix is where answers arrive. It is fixed, so that an account can be
-// allowed this and nothing else.
+// inboxPrefix is where answers to a worker arrive. It is fixed, so that an
+// account can be allowed this and nothing else.
 const inboxPrefix = "_INBOX_ttp-worker"
 
 // Connection says how to reach the server and as whom. All files are read
@@ -21,6 +21,10 @@ const inboxPrefix = "_INBOX_ttp-worker"
 type Connection struct {
 	URL  string // several with commas between; empty means nats://127.0.0.1:4222
 	Name string // what the server's operator sees; empty means ttp-worker
+
+	// Inbox is the beginning of the subjects that answers arrive on; empty
+	// means _INBOX_ttp-worker, which is for workers alone.
+	Inbox string
 
 	// Renew, if set, is asked for URL before each attempt to connect. The user
 	// and the password, or the token, of its first server are then used; the
@@ -43,7 +47,7 @@ type Connection struct {
 // dial returns a connection that is there or is being tried. away says which,
 // refused what the server does not let us do.
 func (c *Connection) dial(log *zap.Logger, away, refused *outage) (*nats.Conn, error) {
-	opts := append(steady(c.Name), c.observed(log, away, refused)...)
+	opts := append(steady(c.Name, c.Inbox), c.observed(log, away, refused)...)
 	conn := new(atomic.Pointer[nats.Conn])
 	identity, err := c.identity(conn)
 	if err != nil {
@@ -87,10 +91,10 @@ func isLogin(err error) bool {
 // steady are the options that let a connection outlive the server: the
 // library's defaults give up after two minutes, notice a dead peer after four
 // and send old acks late.
-func steady(name string) []nats.Option {
+func steady(name, inbox string) []nats.Option {
 	return []nats.Option{
 		nats.Name(cmp.Or(name, "ttp-worker")),
-		nats.CustomInboxPrefix(inboxPrefix),
+		nats.CustomInboxPrefix(cmp.Or(inbox, inboxPrefix)),
 		nats.Timeout(answerWithin),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),

@@ -95,7 +95,7 @@ compose() { "$cache/docker-compose" "${files[@]}" "$@"; }
 
 event() { # NUMBER
 	printf '{"topic":"attacker.command","payload":{"attacker_ip":"198.51.100.7","command_text":"cat /etc/shadow","id":"%s"}}\n' "$1" |
-		bin/ttp-worker publish --nats "file:$dir/deploy/secrets/nats-sensor-local" --from - 2>/dev/null
+		bin/ttp-worker publish --nats "file:$dir/deploy/secrets/nats-sensor-local" --from -
 }
 tags() { compose exec -T mysql sh -c 'MYSQL_PWD=$(cat /run/secrets/mysql-ttp) mysql --host=127.0.0.1 --user=ttp -N -e "SELECT COUNT(DISTINCT source_id) FROM ttp.ttp_tag"'; }
 until_true() { # WHAT SECONDS COMMAND…

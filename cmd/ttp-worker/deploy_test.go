@@ -165,6 +165,9 @@ func TestDeploy_leastRights(t *testing.T) {
 	}
 	send(strings.ReplaceAll(shadow, "%", "1"))
 	send("no envelope")
+	if _, err := execute(t, "publish", "--nats", natsOf("sensor"), "--from", save(t, everySubject)); err != nil {
+		t.Errorf("a sensor may not publish: %v", err)
+	}
 	if _, err := announced.NextMsg(20 * time.Second); err != nil {
 		t.Fatalf("the reader sees no ttp.tagged: %v", err)
 	}

@@ -84,7 +84,9 @@ func (o *publishOptions) complete() error {
 func (o *publishOptions) run(ctx context.Context, stdin io.Reader, out io.Writer) error {
 	o.log = newLog(zap.InfoLevel)
 	defer func() { _ = o.log.Sync() }() // a terminal can't be synced
-	b, err := bus.Connect(o.bus.busOptions(), zap.NewNop())
+	options := o.bus.busOptions()
+	options.Connection.Inbox = "_INBOX" // sensors may not listen where a worker gets its messages
+	b, err := bus.Connect(options, zap.NewNop())
 	if err != nil {
 		return usageError{err}
 	}

@@ -108,6 +108,31 @@ func (d *DB) fleetRollups(ctx context.Context, f ttp.Filter, sums rollups) error
 	return d.addDays(ctx, from, until, f, sums)
 }
 
+// CountDays counts the days gone by, the latest first, so that who asks for the
+// whole fleet later need not wait for that. It returns once all are counted,
+// ctx ends or the database fails; those who ask meanwhile have their turn
+// between two days.
+func (d *DB) CountDays(ctx context.Context) error {
+	oldest, ok, err := d.oldestDay(ctx)
+	if err != nil || !ok {
+		return err
+	}
+	from, until := wholeDays(ttp.Filter{}, oldest, d.now())
+	for n := until - 1; n >= from && err == nil; n-- {
+		err = d.countDay(ctx, n)
+	}
+	return err
+}
+
+func (d *DB) countDay(ctx context.Context, n day) error {
+	if err := d.fleet.take(ctx); err != nil {
+		return err
+	}
+	defer d.fleet.give()
+	_, err := d.fleetDay(ctx, n)
+	return err
+}
+
 func (f *fleet) take(ctx context.Context) error {
 	select {
 	case f.turn <- struct{}{}:
@@ -244,7 +269,7 @@ func (d *DB) fleetDay(ctx context.Context, n day) (*fleetDay, error) {
 	where, args := fleetArm.where(ttp.Filter{Since: n.start(), Until: (n + 1).start()})
 	query := "SELECT technique_id, COALESCE(sub_technique_id, ''), tactic, rule_id, COALESCE(decky_id, ''), confidence, COUNT(*), " +
 		"CAST(MIN(created_at) AS CHAR), CAST(MAX(created_at) AS CHAR) FROM " + d.table(fleetArm) + where +
-		" GROUP BY technique_id, sub_technique_id, tactic, rule_id, decky_id, confidence"
+		" GROUP BY technique_id, sub_technique_id, tactic, rule_id, decky_id, confidence ORDER BY NULL" // MariaDB would sort
 	err := each(ctx, d.read, query, args, func(scan func(...any) error) error {
 		var w what
 		var g fleetGroup

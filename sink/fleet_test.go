@@ -82,6 +82,28 @@ func TestRollups_ofTheFleetAreRememberedByDays(t *testing.T) {
 	})
 }
 
+// TestCountDays_remembersThem takes the tags of days gone by
+// away, all but the first and the last, once they are counted.
+func TestCountDays_remembersThem(t *testing.T) {
+	wholeDays := maps.Clone(historyFilters)
+	maps.DeleteFunc(wholeDays, func(_ string, f ttp.Filter) bool {
+		return f.Since.Hour() != 0 || f.Until.Hour() != 0
+	})
+	onEach(t, func(t *testing.T, db *sink.DB) {
+		w := newHistory()
+		w.store(t, db)
+		sink.SetNow(db, noon)
+		sink.RememberAll(db)
+		if err := db.CountDays(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE created_at >= '2026-05-02' AND created_at < '2026-05-09'"); err != nil {
+			t.Fatal(err)
+		}
+		sameFleet(t, db, w, "without the rows", wholeDays)
+	})
+}
+
 func TestRollups_ofTheFleetShowWhatIsStoredNow(t *testing.T) {
 	onEach(t, func(t *testing.T, db *sink.DB) {
 		w := newHistory()

@@ -99,6 +99,7 @@ func (l *live) answer(ctx context.Context, o *answerOptions, log *zap.Logger) (s
 	}
 	if l.feed != nil {
 		add(l.bus.Watch(ctx, "ttp.tagged", l.tell))
+		stops = append(stops, l.countDays(ctx, log))
 	}
 	if o.busReads {
 		add(l.bus.Serve(ctx, busEndpoints(l.service)))
@@ -107,6 +108,23 @@ func (l *live) answer(ctx context.Context, o *answerOptions, log *zap.Logger) (s
 		for _, stop := range stops {
 			stop()
 		}
+	}
+}
+
+// countDays lets the database count days gone by for the page, which shows the
+// whole fleet first, until stop is called.
+func (l *live) countDays(ctx context.Context, log *zap.Logger) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	counted := make(chan struct{}) // closed when the counting has ended
+	go func() {
+		defer close(counted)
+		if err := l.db.CountDays(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("days gone by not counted, who asks for the whole fleet waits for it", zap.Error(err))
+		}
+	}()
+	return func() {
+		cancel()
+		<-counted
 	}
 }
 

@@ -62,7 +62,7 @@ type scratch struct {
 }
 
 // maxSearch bounds the bytes that tests of one event look at, beside the pass
-// for literals. It is linesSearched times a line of 64 KiB, and some 2 ms; of a
+// for literals. It is linesSearched times a line of 64 KiB, and some 4 ms; of a
 // longer line it is more.
 const (
 	maxSearch     = 1 << 20

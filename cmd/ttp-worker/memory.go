@@ -16,16 +16,15 @@ func relaxCollector() {
 	}
 }
 
-// softMemory is from where the collector works harder, in bytes: with the 25 MiB
-// of the program itself a worker with the built-in rules stays below 128 MiB.
-// The servers of embedded mode need more.
+// softMemory is from where the collector of the live worker works harder, in
+// bytes: with the 25 MiB of the program itself it stays at about 128 MiB with the
+// built-in rules. The servers of embedded mode need more.
 const softMemory = 96 << 20
 
-// limitMemory keeps the live worker small, whose host others share. With rules
-// that alone need much of it there is more, or the collector would do nothing
-// else.
-func limitMemory() {
-	runtime.GC() // what reading the rules has left
+// makeRoomForRules raises that limit if the rules, which have been read, need
+// much of it by themselves, or the collector would do nothing else.
+func makeRoomForRules() {
+	runtime.GC() // what reading them has left
 	var now runtime.MemStats
 	runtime.ReadMemStats(&now)
 	debug.SetMemoryLimit(max(softMemory, 4*int64(now.HeapAlloc)))

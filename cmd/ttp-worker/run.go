@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -196,13 +197,17 @@ func (o *runOptions) run(ctx context.Context, s *settings) error {
 	log := newLog(level)
 	defer func() { _ = log.Sync() }() // a terminal can't be synced
 	o.renewNATS, o.renewDB = s.renewed("nats"), s.renewed("db")
+	limited := o.embedded == "" && os.Getenv("GOMEMLIMIT") == ""
+	if limited {
+		debug.SetMemoryLimit(softMemory)
+	}
 	l, err := newLive(ctx, o, log)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if o.embedded == "" && os.Getenv("GOMEMLIMIT") == "" {
-		limitMemory()
+	if limited {
+		makeRoomForRules()
 	}
 	if o.answers.http != "" {
 		stop, err := l.serve(ctx, &o.answers, log)

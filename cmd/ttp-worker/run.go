@@ -85,7 +85,7 @@ func (o *runOptions) flags(s *settings) {
 	s.duration(&o.unknownFor, "unknown-attacker-for", 10*time.Minute, "how long such an event waits before it becomes a dead letter")
 	s.number(&o.lanes, "lanes", 2, 1, "batches worked on at once")
 	s.number(&o.batchSize, "batch-size", 500, 1, "messages in a batch at most")
-	s.number(&o.batchBytes, "batch-bytes", 128<<10, 1, "bytes in a batch at most")
+	s.number(&o.batchBytes, "batch-bytes", 96<<10, 1, "bytes in a batch at most")
 	s.duration(&o.batchWait, "batch-wait", 250*time.Millisecond, "how long a batch may take to fill")
 	s.number(&o.maxDeliveries, "max-deliveries", 10, 1, "deliveries of a message that fails for a reason of its own before it becomes a dead letter")
 	s.text(&o.otlp, "otlp", "", "OpenTelemetry collector that gets a trace of each batch, such as http://127.0.0.1:4318; empty means none", httpURL)

@@ -53,7 +53,7 @@ func TestSettings_flagBeatsEnvironmentBeatsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.lanes != 5 || o.batchSize != 40 || o.maxDeliveries != 7 || strings.Join(o.rules, "+") != "a+b" || o.batchBytes != 128<<10 {
+	if o.lanes != 5 || o.batchSize != 40 || o.maxDeliveries != 7 || strings.Join(o.rules, "+") != "a+b" || o.batchBytes != 96<<10 {
 		t.Errorf("lanes=%d batch-size=%d max-deliveries=%d rules=%q batch-bytes=%d", o.lanes, o.batchSize, o.maxDeliveries, o.rules, o.batchBytes)
 	}
 	if !s.isGiven("unknown-attacker") || s.isGiven("batch-bytes") {

@@ -625,6 +625,31 @@ func TestFollow_resumesAcrossRotations(t *testing.T) {
 	}
 }
 
+// What has been read is not there any more to be passed over; everything that
+// is there now is new.
+func TestFollow_resumesWhereTheFileWasCutOff(t *testing.T) {
+	t.Parallel()
+	line := func(topic string) string { return `{"topic":"` + topic + `","payload":{}}` + "\n" }
+	name := file(t, cowrieLine("command.input", "S", 1, `,"input":"id"`)+line("1"))
+	r := reading(t, Options{Files: []string{name}, Follow: true})
+	read(t, r)
+	rename(t, name, name+".1")
+	write(t, name, line("2")+line("3"))
+	read(t, r)
+	place, ok := r.Place()
+	if !ok || place.From.Offset != 0 || place.At.Offset == 0 {
+		t.Fatalf("place %+v, %v", place, ok)
+	}
+	write(t, name, line("4"))
+	again := reading(t, Options{Files: []string{name}, Follow: true})
+	if err := again.Resume(place); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, again); len(got) != 2 || got[0] != "1 {}" || got[1] != "4 {}" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func appendTo(t testing.TB, name, text string) {
 	t.Helper()
 	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)

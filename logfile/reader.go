@@ -64,6 +64,9 @@ type Mark struct {
 	Line   int    `json:"line"`           // lines before it
 }
 
+// within reports whether the file called name holds the place.
+func (m Mark) within(name string) bool { return begins(name, m.Head) && sizeOf(name) >= m.Offset }
+
 // Place is where a reader stands. Sessions that are still open were begun at
 // From; they are put together again from there. Of the records that the line at
 // At leads to, the first ones have been handed out.
@@ -104,8 +107,11 @@ func NewReader(o Options) (*Reader, error) {
 func (r *Reader) Resume(p Place) error {
 	if r.o.Follow {
 		r.files = r.sinceRotation(p.From)
-		if !begins(r.files[0], p.From.Head) || sizeOf(r.files[0]) < p.From.Offset {
+		if !p.From.within(r.files[0]) {
 			return nil
+		}
+		if !slices.ContainsFunc(r.files, p.At.within) { // cut off since; what comes twice has the same ids
+			p.At, p.Taken = p.From, 0
 		}
 	} else if err := r.skipTo(p); err != nil {
 		return err
@@ -287,6 +293,9 @@ func (r *Reader) closeFile() {
 	r.last = r.mark()
 	r.in.close()
 	if r.inAgain {
+		if r.last.Offset < r.again.Offset { // the file is not as long as it was
+			r.taken = 0
+		}
 		r.again, r.inAgain = Mark{}, false
 	}
 	r.in, r.leaving = nil, false

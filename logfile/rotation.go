@@ -29,12 +29,12 @@ func (r *Reader) rotated() bool {
 // it, and the one that is written to.
 func (r *Reader) sinceRotation(m Mark) []string {
 	current := r.o.Files[0]
-	if m.Name == current && begins(current, m.Head) && sizeOf(current) >= m.Offset {
+	if m.Name == current && m.within(current) {
 		return []string{current}
 	}
 	older := rotatedFiles(current)
 	for i, name := range older {
-		if begins(name, m.Head) && sizeOf(name) >= m.Offset {
+		if m.within(name) {
 			return append(older[i:], current)
 		}
 	}

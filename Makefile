@@ -77,8 +77,8 @@ bench-replay: ## a dry run of SIZE (1G) of every kind of input through a pipe: r
 	go test ./cmd/ttp-worker -run '^$$' -bench 'ReplayStdin/$(or $(ONLY),.)' -benchtime 1x -timeout 6h -replay.size $$(numfmt --from=iec $(or $(SIZE),1G))
 
 .PHONY: bench-rollup
-bench-rollup: ## the reads on ROWS tags (200,000), 100,000 of them one identity's
-	go test ./sink -run '^$$' -bench Rollups -benchtime 30x -timeout 2h -rollup.rows $(ROWS)
+bench-rollup: ## the reads on ROWS tags (200,000), 100,000 of them one identity's; KEEP=DIR keeps the databases
+	go test ./sink -run '^$$' -bench 'Rollups/$(ONLY)' -benchtime 20x -timeout 3h -rollup.rows $(ROWS) $(if $(KEEP),-rollup.keep $(abspath $(KEEP)))
 
 .PHONY: page-check
 page-check: .tools/npm/stamp ## the page in headless Chromium, installed if missing; SHOTS=DIR keeps screenshots

@@ -183,9 +183,8 @@ func keyboard(t *testing.T, p *browser.Page, v view) {
 	if got := p.Eval(`document.activeElement.matches("button.cell[tabindex='0']") && document.querySelectorAll("button.cell[tabindex='0']").length`); got != 1.0 {
 		t.Errorf("the arrow keys leave the matrix, or Tab leads to %v cells", got)
 	}
-	key := p.Eval(`document.activeElement.dataset.key`)
 	p.Eval(`[...document.querySelectorAll("button.cell[data-heat='8']")][0].focus()`)
-	key = p.Eval(`document.activeElement.dataset.key`)
+	key := p.Eval(`document.activeElement.dataset.key`)
 	p.Key("Enter")
 	p.Until(`document.querySelectorAll("#drawer .tags li").length >= 8`)
 	shoot(p, v.String()+"-drawer")

@@ -22,7 +22,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	// The database lives as long as the tests.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("ttp-worker/internal/servers.Spawn.func1"))
 }
 
 // text is a rule that matches a command line with the word in it.

@@ -245,11 +245,14 @@ func timeOf(p ttp.Object) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// sightings looks at every entry of the session. All of them together have the
-// budget of one event.
+// maxSessionSearch bounds the bytes that tests of all entries of a session look
+// at, beside the pass for literals.
+const maxSessionSearch = 1 << 20
+
+// sightings looks at every entry of the session.
 func (s *sessions) sightings(ev *ttp.Event) (list []sighting, err error) {
 	scratches := make(map[ttp.Kind]*scratch)
-	budget := maxSearch
+	budget := maxSessionSearch
 	for i, e := range entries(ev.Payload) {
 		m := s.matchers[e.Kind]
 		if m == nil {

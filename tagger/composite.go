@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 
@@ -74,7 +75,11 @@ func (c *Composite) Tag(ctx context.Context, ev *ttp.Event) ([]ttp.Finding, erro
 		if err != nil {
 			errs = append(errs, fmt.Errorf("tagger %s: %w", routes[i].Name, err))
 		}
-		findings = append(findings, found...)
+		if i == 0 {
+			findings = slices.Clip(found) // most kinds have one route
+		} else {
+			findings = append(findings, found...)
+		}
 	}
 	return findings, errors.Join(errs...)
 }

@@ -211,6 +211,7 @@ func entries(p ttp.Object) []entry {
 		if over := len(values) - maxEntries; over > 0 {
 			values = slices.Delete(slices.Clone(values), maxEntries/2, maxEntries/2+over)
 		}
+		all = slices.Grow(all, len(values))
 		for _, v := range values {
 			payload, ok := v.Object()
 			if _, isText := v.Text(); isText && !ok && list.text != "" {

@@ -16,7 +16,7 @@ const (
 	// fleetMany is how many tags a day has at least that is remembered. The tags
 	// of other days are read whenever they are asked for: two million in ten
 	// years at the most.
-	fleetMany = 500
+	fleetMany = 5_000
 
 	// fleetTrusted is how long the count of a day is taken to be right. Tags may
 	// have been deleted since, or others written with a time of that day.

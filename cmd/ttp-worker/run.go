@@ -206,9 +206,6 @@ func (o *runOptions) run(ctx context.Context, s *settings) error {
 		return err
 	}
 	defer l.close()
-	if limited {
-		makeRoomForRules()
-	}
 	if o.answers.http != "" {
 		stop, err := l.serve(ctx, &o.answers, log)
 		if err != nil {
@@ -230,6 +227,9 @@ func (o *runOptions) run(ctx context.Context, s *settings) error {
 			return nil
 		}
 		return err
+	}
+	if limited {
+		makeRoomForRules() // not before, it takes a while
 	}
 	defer l.answer(ctx, &o.answers, log)()
 	log.Info("working", zap.String("version", version), zap.Int("lanes", o.lanes), zap.String("stream", o.stream), zap.String("consumer", o.consumer))

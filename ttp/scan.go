@@ -123,6 +123,10 @@ func (s *scanner) value() Value {
 	return Value(s.text[start:s.pos])
 }
 
+// maxMembers bounds the members of one object: in memory each takes many times
+// the bytes that it has in the text.
+const maxMembers = 1 << 16
+
 // object reads an object and hands each member to each, if that is not nil.
 func (s *scanner) object(each func(name string, value Value)) {
 	s.open()
@@ -131,7 +135,10 @@ func (s *scanner) object(each func(name string, value Value)) {
 		s.depth--
 		return
 	}
-	for s.err == nil {
+	for n := 1; s.err == nil; n++ {
+		if n > maxMembers {
+			s.fail("an object may have 65,536 members")
+		}
 		s.space()
 		name := s.quoted()
 		s.space()

@@ -207,7 +207,7 @@ func (o *replayOptions) completeWindow() error {
 
 // memoryLimit is what the garbage collector aims at, so that the process stays
 // below 256 MiB whatever it reads.
-const memoryLimit = 160 << 20
+const memoryLimit = 200 << 20
 
 func (o *replayOptions) run(ctx context.Context, stdin io.Reader, out io.Writer) error {
 	if os.Getenv("GOMEMLIMIT") == "" {

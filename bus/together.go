@@ -36,19 +36,11 @@ func (p *Publisher) publishTogether(ctx context.Context, list []ttp.Announcement
 		if err := p.together(ctx, list[:n]); err != nil {
 			left = append(left, list[:n]...)
 		} else {
-			done = append(done, idsOf(list[:n])...)
+			done = append(done, ttp.AnnouncementIDs(list[:n])...)
 		}
 		list = list[n:]
 	}
 	return done, left
-}
-
-func idsOf(list []ttp.Announcement) []string {
-	ids := make([]string, len(list))
-	for i := range list {
-		ids[i] = list[i].ID
-	}
-	return ids
 }
 
 // together publishes announcements as one batch and waits for the answer.

@@ -11,6 +11,15 @@ type Announcement struct {
 	Tagged
 }
 
+// AnnouncementIDs returns the ids of list, in its order.
+func AnnouncementIDs(list []Announcement) []string {
+	ids := make([]string, len(list))
+	for i := range list {
+		ids[i] = list[i].ID
+	}
+	return ids
+}
+
 // Written is what became of a batch.
 type Written struct {
 	Fresh      []Announcement // what each arrived event gained; those that gained nothing are left out

@@ -18,7 +18,7 @@ func (w *Worker) publish(ctx context.Context, list []ttp.Announcement) (publishe
 	done, err := w.Publisher.Publish(ctx, list)
 	if ttp.IsPermanent(err) {
 		w.Log.Error("announcement given up: no server takes it; its tags are stored", zap.Error(err), zap.Int("announcements", len(list)-len(done)))
-		done, err = idsOf(list), nil
+		done, err = ttp.AnnouncementIDs(list), nil
 	}
 	if err != nil {
 		w.Status.Trouble(announcing, "nats: announcements are not taken and wait in the outbox: "+oneLine(err))
@@ -36,14 +36,6 @@ func (w *Worker) publish(ctx context.Context, list []ttp.Announcement) (publishe
 
 // announcing is what publishing is called in the worker's status, whoever does it.
 const announcing = "announcing"
-
-func idsOf(list []ttp.Announcement) []string {
-	ids := make([]string, len(list))
-	for i := range list {
-		ids[i] = list[i].ID
-	}
-	return ids
-}
 
 // rowsOf returns the rows of the outbox all of whose announcements, which list
 // has, are done. Those of the others are published again, under the same ids.

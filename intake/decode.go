@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,23 +38,15 @@ func Decode(subject, text string) (*Message, error) {
 var errSubject = ttp.Permanent(errors.New("no events are made of this subject"))
 
 // Handles reports whether [Decode] knows what to make of a subject.
-func Handles(subject string) bool {
-	_, ok := decoders[generic(subject)]
-	return ok
-}
+func Handles(subject string) bool { return slices.Contains(Subjects, generic(subject)) }
 
 // DecodeEnvelope is [Decode] of a message whose envelope has been read.
 func DecodeEnvelope(subject string, env ttp.Envelope) (*Message, error) {
-	read, ok := decoders[generic(subject)]
-	if !ok {
-		return nil, errSubject
-	}
-	m := &Message{Subject: subject}
-	d := &decoder{Message: m, env: env, payload: env.Payload}
-	if err := read(d); err != nil {
+	d := decoder{Message: &Message{Subject: subject}, env: env, payload: env.Payload}
+	if err := d.read(generic(subject)); err != nil {
 		return nil, ttp.Permanent(err)
 	}
-	return m, nil
+	return d.Message, nil
 }
 
 // generic replaces the token of a canary subject by "*".
@@ -74,27 +67,50 @@ type decoder struct {
 	payload ttp.Object
 }
 
-var decoders = map[string]func(*decoder) error{
-	"attacker.command":          (*decoder).command,
-	"attacker.session.ended":    (*decoder).sessionEnded,
-	"attacker.observed":         (*decoder).observed,
-	"attacker.auth":             (*decoder).auth,
-	"attacker.http":             (*decoder).http,
-	"attacker.intel.enriched":   (*decoder).intel,
-	"attacker.fingerprinted":    (*decoder).fingerprinted,
-	"identity.formed":           (*decoder).identity,
-	"identity.merged":           (*decoder).identity,
-	"credential.reuse.detected": (*decoder).credentialReuse,
-	"email.received":            (*decoder).email,
-	"canary.*.triggered":        (*decoder).canaryTriggered,
-	"canary.*.placed":           func(*decoder) error { return nil },
-	"canary.*.revoked":          func(*decoder) error { return nil },
+// read makes the events. It is no map of methods, since a decoder would then
+// be memory for the collector with every message.
+func (d *decoder) read(subject string) error {
+	switch subject {
+	case "attacker.command":
+		return d.command()
+	case "attacker.session.ended":
+		return d.sessionEnded()
+	case "attacker.observed":
+		d.whole(ttp.Session)
+		return nil
+	case "attacker.auth":
+		d.alone(ttp.AuthAttempt, "auth")
+		return nil
+	case "attacker.http":
+		d.alone(ttp.HTTPRequest, "http")
+		return nil
+	case "attacker.intel.enriched":
+		return d.intel()
+	case "attacker.fingerprinted":
+		return d.fingerprinted()
+	case "identity.formed", "identity.merged":
+		return d.identity()
+	case "credential.reuse.detected":
+		return d.credentialReuse()
+	case "email.received":
+		d.whole(ttp.Email)
+		return nil
+	case "canary.*.triggered":
+		return d.canaryTriggered()
+	case "canary.*.placed", "canary.*.revoked":
+		return nil
+	}
+	return errSubject
 }
 
-// head makes the event that the payload as a whole is.
+// head makes the event that the payload as a whole is, without a source_id.
 func (d *decoder) head(kind ttp.Kind) *Event {
 	p := d.payload
-	when := stampOf(p, "ts", "timestamp", "ended_at", "occurred_at", "first_seen", "observed_at")
+	when := stampOf(p, entryTimes...)
+	second := when.second
+	if second == "" {
+		when = stampOf(p, "ended_at", "occurred_at", "first_seen", "observed_at")
+	}
 	e := &Event{
 		Event: ttp.Event{
 			Kind:         kind,
@@ -106,13 +122,32 @@ func (d *decoder) head(kind ttp.Kind) *Event {
 			Payload:      p,
 		},
 		Address: address(p.ID("attacker_ip", "src_ip")),
+		second:  second,
 	}
 	if e.At.IsZero() {
 		e.At = d.env.At
 	}
 	d.at = e.At
-	e.sourceID = d.genericID(p)
 	d.Events = append(d.Events, e)
+	return e
+}
+
+// entryTimes are the members that say when an entry happened.
+var entryTimes = []string{"ts", "timestamp"}
+
+// whole is head of what is known by the ids that its payload carries.
+func (d *decoder) whole(kind ttp.Kind) *Event {
+	e := d.head(kind)
+	e.sourceID = d.genericID(e.Payload)
+	return e
+}
+
+// alone is head of an entry that came by itself.
+func (d *decoder) alone(kind ttp.Kind, suffix string) *Event {
+	e := d.head(kind)
+	if e.sourceID = e.ownID(); e.sourceID == nil {
+		e.sourceID = placeID(d.genericID(e.Payload), suffix, 0)
+	}
 	return e
 }
 
@@ -128,11 +163,8 @@ func (d *decoder) genericID(p ttp.Object) func(*Event) string {
 	}
 }
 
-func (d *decoder) observed() error { d.head(ttp.Session); return nil }
-func (d *decoder) email() error    { d.head(ttp.Email); return nil }
-
 func (d *decoder) identity() error {
-	e := d.head(ttp.Identity)
+	e := d.whole(ttp.Identity)
 	if e.IdentityUUID == "" {
 		e.IdentityUUID = d.payload.ID("winner_uuid")
 	}
@@ -148,23 +180,9 @@ func (d *decoder) intel() error {
 }
 
 func (d *decoder) command() error {
-	e := d.head(ttp.Command)
-	if !e.takeCommand() {
+	if !d.alone(ttp.Command, "cmd").takeCommand() {
 		return errors.New("no command text in command_text, text, command or cmd")
 	}
-	e.sourceID = e.entryID(e, "cmd", 0)
-	return nil
-}
-
-func (d *decoder) auth() error {
-	e := d.head(ttp.AuthAttempt)
-	e.sourceID = e.entryID(e, "auth", 0)
-	return nil
-}
-
-func (d *decoder) http() error {
-	e := d.head(ttp.HTTPRequest)
-	e.sourceID = e.entryID(e, "http", 0)
 	return nil
 }
 
@@ -181,7 +199,7 @@ var lists = []struct {
 }
 
 func (d *decoder) sessionEnded() error {
-	session := d.head(ttp.Session)
+	session := d.whole(ttp.Session)
 	d.wantIntel = true
 	for _, list := range lists {
 		if !d.payload.Has(list.member) {
@@ -219,12 +237,14 @@ func (d *decoder) entry(session *Event, kind ttp.Kind, entry ttp.Value, textMemb
 		d.Malformed++
 		return
 	}
+	when := stampOf(p, entryTimes...)
 	e := &Event{
 		Event: ttp.Event{
 			Kind: kind, AttackerUUID: session.AttackerUUID, IdentityUUID: session.IdentityUUID,
-			SessionID: session.SessionID, DeckyID: deckyOf(p), At: stampOf(p, "ts", "timestamp").at, Payload: p,
+			SessionID: session.SessionID, DeckyID: deckyOf(p), At: when.at, Payload: p,
 		},
 		Address: session.Address,
+		second:  when.second,
 	}
 	if e.DeckyID == "" {
 		e.DeckyID = session.DeckyID
@@ -238,7 +258,9 @@ func (d *decoder) entry(session *Event, kind ttp.Kind, entry ttp.Value, textMemb
 		}
 		return
 	}
-	e.sourceID = e.entryID(session, suffix, i)
+	if e.sourceID = e.ownID(); e.sourceID == nil {
+		e.sourceID = placeID(session.sourceID, suffix, i)
+	}
 	d.Events = append(d.Events, e)
 }
 
@@ -246,13 +268,14 @@ var commandMembers = []string{"command_text", "text", "command", "cmd"}
 
 // takeCommand sees to it that the command's text is under command_text.
 func (e *Event) takeCommand() bool {
+	if v, _ := e.Payload.Get(commandMembers[0]); v.IsText() && v != `""` {
+		return true
+	}
 	text := e.Payload.Text(commandMembers...)
 	if text == "" {
 		return false
 	}
-	if e.Payload.Text("command_text") == "" {
-		e.Payload = e.Payload.Set("command_text", ttp.Quote(text))
-	}
+	e.Payload = e.Payload.Set(commandMembers[0], ttp.Quote(text))
 	return true
 }
 
@@ -296,7 +319,10 @@ func stampIn(v ttp.Value) (stamp, bool) {
 	if !ok {
 		return epochStamp(v)
 	}
-	second := text[:10] + "T" + text[11:len(secondLayout)]
+	second := text[:len(secondLayout)]
+	if text[10] != 'T' {
+		second = text[:10] + "T" + text[11:len(secondLayout)]
+	}
 	if rest := text[len(secondLayout):]; rest != "" {
 		if at, err := time.Parse(time.RFC3339Nano, second+rest); err == nil {
 			return stamp{second, at.UTC()}, true

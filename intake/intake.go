@@ -57,6 +57,8 @@ type Event struct {
 	// belongs to has no row (yet).
 	Unknown bool
 
+	second string // in which an entry says that it happened, "2026-05-02T06:22:48"; "" if it does not
+
 	// sourceID makes the source_id of e, which is anchored: the event itself,
 	// or one that was found in it or beside it and has the same anchors.
 	sourceID func(e *Event) string

@@ -67,7 +67,7 @@ func (d *decoder) credentialReuse() error {
 	id := p.ID("id", "credential_id")
 	d.reuseID = id
 	if len(uuids) == 0 && len(addresses) == 0 {
-		e := d.head(ttp.Credential)
+		e := d.whole(ttp.Credential)
 		e.Payload = reusePayload(p, id)
 		if p.ID("id") != "" { // a finding of one attacker
 			e.sourceID = reuseID(id)

@@ -11,19 +11,22 @@ import (
 // fixedID is the source_id of what brings its own.
 func fixedID(id string) func(*Event) string { return func(*Event) string { return id } }
 
-// entryID is the source_id of a command, a login or a request that was found
-// in parent (itself, if it came alone). One that says when it happened is
-// known by what happened: positions and per-session counters are not stable in
-// what producers send. One that does not is known by its id or its place.
-func (e *Event) entryID(parent *Event, suffix string, index int) func(*Event) string {
-	if when := stampOf(e.Payload, "ts", "timestamp"); when.second != "" {
-		decky, text := e.DeckyID, e.what()
-		return func(e *Event) string { return ContentID(e.attacker(), decky, when.second, text) }
+// ownID is the source_id of a command, a login or a request that says when it
+// happened, and so is known by what happened, or that brings an id; nil for any
+// other. Positions and per-session counters are not stable in what producers send.
+func (e *Event) ownID() func(*Event) string {
+	if e.second != "" {
+		return func(as *Event) string { return ContentID(as.attacker(), e.DeckyID, e.second, e.what()) }
 	}
 	if id := e.Payload.ID("id", "uuid", "command_id"); id != "" {
 		return fixedID(id)
 	}
-	of := parent.sourceID
+	return nil
+}
+
+// placeID is the source_id of an entry that has none of its own: that of the
+// event it was found in, and its place there.
+func placeID(of func(*Event) string, suffix string, index int) func(*Event) string {
 	return func(e *Event) string { return of(e) + "#" + suffix + strconv.Itoa(index) }
 }
 
@@ -44,6 +47,13 @@ func (e *Event) what() string {
 // the uuid, else the address; second the wall-clock second as written,
 // "2026-05-02T06:22:48".
 func ContentID(attacker, decky, second, text string) string {
-	sum := sha256.Sum256([]byte(attacker + "\x1f" + decky + "\x1f" + second + "\x1f" + text))
-	return hex.EncodeToString(sum[:16])
+	buf := make([]byte, 0, 512) // most fit, and stay off the heap
+	for i, part := range [...]string{attacker, decky, second, text} {
+		if i > 0 {
+			buf = append(buf, 0x1f)
+		}
+		buf = append(buf, part...)
+	}
+	sum := sha256.Sum256(buf)
+	return string(hex.AppendEncode(buf[:0], sum[:16]))
 }

@@ -234,22 +234,41 @@ func (s *scanner) quoted() Value {
 		s.fail("string expected")
 		return ""
 	}
-	for s.pos < len(s.text) {
-		switch c := s.text[s.pos]; {
-		case c == '"':
+	for {
+		s.literal()
+		switch {
+		case s.pos >= len(s.text):
+			s.fail("string without an end")
+			return ""
+		case s.text[s.pos] == '"':
 			s.pos++
 			return Value(s.text[start:s.pos])
-		case c == '\\':
+		case s.text[s.pos] == '\\':
 			s.escape()
-		case c < 0x20:
-			s.fail("control character in a string")
 		default:
-			s.pos++
+			s.fail("control character in a string")
 		}
 	}
-	s.fail("string without an end")
-	return ""
 }
+
+// literal steps over what stands for itself in a string. Most of the bytes of a
+// message are looked at here.
+func (s *scanner) literal() {
+	text, at := s.text, s.pos
+	for at < len(text) && !special[text[at]] {
+		at++
+	}
+	s.pos = at
+}
+
+// special are the bytes that a string cannot have as they are, or end with.
+var special = func() (set [256]bool) {
+	for c := range 0x20 {
+		set[c] = true
+	}
+	set['"'], set['\\'] = true, true
+	return set
+}()
 
 func (s *scanner) escape() {
 	if s.pos+1 >= len(s.text) {

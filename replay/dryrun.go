@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 
+	"ttp-worker/intake"
 	"ttp-worker/ttp"
 )
 
@@ -52,6 +53,9 @@ func (f *found) uuid() string {
 type seen struct {
 	keys []uint64 // 0: free; the length is a power of two
 	used int
+
+	event    *intake.Event // that was asked about last; its findings follow each other
+	eventKey uint64
 }
 
 // The smallest and the largest table, in keys of 8 bytes.
@@ -64,26 +68,26 @@ const (
 // lie side by side; the others are of all that identifies the tag.
 const eventBits = 0xffffff << 40
 
-var (
-	eventSeed = maphash.MakeSeed()
-	tagSeed   = maphash.MakeSeed()
-)
+var seed = maphash.MakeSeed()
 
 // keyOf stands for the tag: what enters its uuid enters this, too.
-func (f *found) keyOf() uint64 {
+func (s *seen) keyOf(f *found) uint64 {
 	e, id := &f.event.Event, &f.finding
-	var h maphash.Hash
-	h.SetSeed(tagSeed)
-	for _, part := range [...]string{string(e.Kind), e.SourceID, id.RuleID, id.Technique, id.SubTechnique} {
-		_, _ = h.WriteString(part) // it can't fail
-		_ = h.WriteByte(0)
+	if f.event != s.event {
+		s.event, s.eventKey = f.event, blend(maphash.String(seed, string(e.Kind)), e.SourceID)
 	}
-	_ = h.WriteByte(byte(id.RuleVersion))
-	return maphash.String(eventSeed, e.SourceID)&eventBits | h.Sum64()&^eventBits
+	tag := blend(blend(blend(s.eventKey, id.RuleID), id.Technique), id.SubTechnique) + uint64(id.RuleVersion)
+	return s.eventKey&eventBits | tag&^eventBits
+}
+
+// blend makes one hash of a hash and a text.
+func blend(h uint64, text string) uint64 {
+	const odd = 0x9e3779b97f4a7c15 // so that no two hashes become one
+	return h*odd ^ maphash.String(seed, text)
 }
 
 // add reports whether the tag is met for the first time.
-func (s *seen) add(f *found) bool { return s.addKey(f.keyOf()) }
+func (s *seen) add(f *found) bool { return s.addKey(s.keyOf(f)) }
 
 func (s *seen) addKey(key uint64) bool {
 	if 4*(s.used+1) > 3*len(s.keys) {

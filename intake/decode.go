@@ -315,7 +315,7 @@ const secondLayout = "2006-01-02T15:04:05"
 
 func stampIn(v ttp.Value) (stamp, bool) {
 	text, _ := v.Text()
-	wall, ok := wallClock(text)
+	wall, ok := ttp.WallClock(text)
 	if !ok {
 		return epochStamp(v)
 	}
@@ -339,27 +339,4 @@ func epochStamp(v ttp.Value) (stamp, bool) {
 	}
 	at := time.UnixMicro(int64(seconds * 1e6)).UTC()
 	return stamp{at.Format(secondLayout), at}, true
-}
-
-// wallClock reads the seconds of a time, 2026-05-02T06:22:48 or with a space,
-// and looks at nothing behind them. It is [time.Parse] for that one layout, and
-// much of the work on an event if that is used.
-func wallClock(text string) (time.Time, bool) {
-	if len(text) < len(secondLayout) || text[10] != 'T' && text[10] != ' ' && text[10] != 't' {
-		return time.Time{}, false
-	}
-	var parts [6]int
-	for i, part := range [...]struct{ from, to int }{{0, 4}, {5, 7}, {8, 10}, {11, 13}, {14, 16}, {17, 19}} {
-		for _, c := range []byte(text[part.from:part.to]) {
-			if c < '0' || c > '9' {
-				return time.Time{}, false
-			}
-			parts[i] = 10*parts[i] + int(c-'0')
-		}
-	}
-	if text[4] != '-' || text[7] != '-' || text[13] != ':' || text[16] != ':' || parts[3] > 23 || parts[4] > 59 || parts[5] > 59 {
-		return time.Time{}, false
-	}
-	at := time.Date(parts[0], time.Month(parts[1]), parts[2], parts[3], parts[4], parts[5], 0, time.UTC)
-	return at, int(at.Month()) == parts[1] && at.Day() == parts[2] // no 31st of June
 }

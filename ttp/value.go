@@ -142,22 +142,50 @@ func (v Value) Bool() (value, ok bool) {
 // Time returns v as a point in time, in UTC: epoch seconds, or a string with a
 // date and a time. One without a zone is UTC.
 func (v Value) Time() (time.Time, bool) {
+	text, _ := v.Text()
+	if at, ok := WallClock(text); ok && len(text) == len(wallClock) {
+		return at, true
+	}
 	if seconds, ok := v.Float(); ok {
 		if seconds <= 0 || seconds >= 1e11 {
 			return time.Time{}, false
 		}
 		return time.UnixMicro(int64(seconds * 1e6)).UTC(), true
 	}
-	text, _ := v.Text()
 	if len(text) > len(time.DateOnly) && (text[len(time.DateOnly)] == ' ' || text[len(time.DateOnly)] == 't') {
 		text = text[:len(time.DateOnly)] + "T" + text[len(time.DateOnly)+1:]
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05"} {
+	for _, layout := range []string{time.RFC3339Nano, wallClock} {
 		if at, err := time.Parse(layout, text); err == nil {
 			return at.UTC(), true
 		}
 	}
 	return time.Time{}, false
+}
+
+const wallClock = "2006-01-02T15:04:05"
+
+// WallClock reads the seconds of a time in UTC, 2026-05-02T06:22:48 or with a space,
+// and looks at nothing behind them. It is [time.Parse] for that one layout, and
+// much of the work on an event if that is used.
+func WallClock(text string) (time.Time, bool) {
+	if len(text) < len(wallClock) || text[10] != 'T' && text[10] != ' ' && text[10] != 't' {
+		return time.Time{}, false
+	}
+	var parts [6]int
+	for i, part := range [...]struct{ from, to int }{{0, 4}, {5, 7}, {8, 10}, {11, 13}, {14, 16}, {17, 19}} {
+		for _, c := range []byte(text[part.from:part.to]) {
+			if c < '0' || c > '9' {
+				return time.Time{}, false
+			}
+			parts[i] = 10*parts[i] + int(c-'0')
+		}
+	}
+	if text[4] != '-' || text[7] != '-' || text[13] != ':' || text[16] != ':' || parts[3] > 23 || parts[4] > 59 || parts[5] > 59 {
+		return time.Time{}, false
+	}
+	at := time.Date(parts[0], time.Month(parts[1]), parts[2], parts[3], parts[4], parts[5], 0, time.UTC)
+	return at, int(at.Month()) == parts[1] && at.Day() == parts[2] // no 31st of June
 }
 
 // List returns the elements of the array that v is, or that the string v

@@ -215,8 +215,7 @@ func (p *Publisher) NotifyOnce(ctx context.Context, id, topic string, payload tt
 // envelopeID makes the id of an envelope from the id of its message: 32 hex
 // digits, the same whenever the message is sent again.
 func envelopeID(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	var text [32]byte
-	hex.Encode(text[:], sum[:16])
-	return string(text[:])
+	text := append(make([]byte, 0, 128), id...) // stays off the heap
+	sum := sha256.Sum256(text)
+	return string(hex.AppendEncode(text[:0], sum[:16]))
 }

@@ -39,9 +39,12 @@ type dialect interface {
 	// must be asked for.
 	insert(table, key string, lenient bool) (before, behind string)
 
-	// values returns what an insert of rows says, as part of the statement and
-	// as its arguments. text is what the rows were written into.
-	values(text []byte, rows []*row) (statement string, args []any)
+	// insertTags returns the statement that inserts rows into ttp_tag, as
+	// insert says, leniently. text is what the rows were written into.
+	insertTags(text []byte, rows []*row) (statement string, args []any)
+
+	// bind returns statement with texts for its question marks.
+	bind(statement string, texts ...string) (string, []any)
 
 	// alongTime follows a table in a query whose rows are to be found by
 	// created_at, if the planner has to be told.

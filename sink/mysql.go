@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
@@ -221,23 +222,45 @@ func (mysqlDialect) insert(table, key string, lenient bool) (before, behind stri
 	return "INSERT INTO " + table, " ON DUPLICATE KEY UPDATE " + key + " = " + key
 }
 
-// values puts all into the statement. The driver would do the same with
+// insertTags puts all into the statement. The driver would do the same with
 // arguments, at several times the cost.
-func (mysqlDialect) values(text []byte, rows []*row) (statement string, args []any) {
-	size := 0
+func (d mysqlDialect) insertTags(text []byte, rows []*row) (statement string, args []any) {
+	before, behind := d.insert("ttp_tag", "uuid", true)
+	size := len(before) + len(tagColumnList) + len(behind)
 	for _, r := range rows {
 		size += r.size() + 1
 	}
 	var b strings.Builder
 	b.Grow(size)
+	b.WriteString(before)
+	b.WriteString(tagColumnList)
 	for i, r := range rows {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.Write(text[r.from:r.to])
 	}
+	b.WriteString(behind)
 	return b.String(), nil
 }
+
+// bind puts the texts into the statement, for the same reason.
+func (mysqlDialect) bind(statement string, texts ...string) (string, []any) {
+	size := len(statement)
+	for _, s := range texts {
+		size += len(s) + len(s)/4 // a quarter of JSON, at the most, are quotes
+	}
+	dst := make([]byte, 0, size)
+	for _, s := range texts {
+		before, rest, _ := strings.Cut(statement, "?")
+		dst = appendLiteral(append(dst, before...), s)
+		statement = rest
+	}
+	return asText(append(dst, statement...)), nil
+}
+
+// asText is text, to which nothing is written any more, without a copy of it.
+func asText(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
 
 // alongTime is nothing: the server looks how many rows a range has.
 func (mysqlDialect) alongTime() string { return "" }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,10 +39,10 @@ func (w *writing) announcements(fresh []*row) []ttp.Announcement {
 		}
 		for gained := rest[:n]; len(gained) > 0; {
 			var tags []ttp.Tag
-			if tags, gained = announceable(gained); len(tags) > 0 {
+			if tags, gained = announceable(gained, w.batch[rest[0].arrived].Tags); len(tags) > 0 {
 				a := ttp.Announcement{Tagged: w.batch[rest[0].arrived]}
 				a.Tags = tags
-				a.ID = announcementID(a.TagUUIDs())
+				a.ID = announcementID(a.Tags)
 				list = append(list, a)
 			}
 		}
@@ -53,10 +52,18 @@ func (w *writing) announcements(fresh []*row) []ttp.Announcement {
 }
 
 // announceable takes the fresh tags of as many rows as one announcement may
-// have.
-func announceable(rows []row) (tags []ttp.Tag, rest []row) {
-	tags = make([]ttp.Tag, 0, len(rows))
-	size := 0
+// have; all are the tags of those that arrived together.
+func announceable(rows []row, all []ttp.Tag) (tags []ttp.Tag, rest []row) {
+	size, fresh := 0, 0
+	for i := range rows {
+		if size += rows[i].size(); rows[i].fresh {
+			fresh++
+		}
+	}
+	if fresh == len(all) && size <= maxAnnouncement {
+		return all, nil
+	}
+	tags, size = make([]ttp.Tag, 0, len(rows)), 0
 	for i := range rows {
 		r := &rows[i]
 		if !r.fresh {
@@ -71,10 +78,22 @@ func announceable(rows []row) (tags []ttp.Tag, rest []row) {
 }
 
 // announcementID is the same for the same tags in any order.
-func announcementID(uuids []string) string {
+func announcementID(tags []ttp.Tag) string {
+	var few [8]string // most have as few, and stay off the heap
+	uuids := few[:0]
+	for i := range tags {
+		uuids = append(uuids, tags[i].UUID)
+	}
 	slices.Sort(uuids)
-	sum := sha256.Sum256([]byte(strings.Join(uuids, " ")))
-	return hex.EncodeToString(sum[:])
+	text := make([]byte, 0, 512)
+	for i, uuid := range uuids {
+		if i > 0 {
+			text = append(text, ' ')
+		}
+		text = append(text, uuid...)
+	}
+	sum := sha256.Sum256(text)
+	return string(hex.AppendEncode(text[:0], sum[:]))
 }
 
 // enqueue writes announcements to the outbox, as many in one row as fit into a
@@ -87,7 +106,8 @@ func (w *writing) enqueue(ctx context.Context, tx *sql.Tx, list []ttp.Announceme
 		for i := range list[:n] {
 			list[i].Outbox = id
 		}
-		if _, err := tx.ExecContext(ctx, before+" (id, payload, created_at) VALUES (?, ?, ?)"+behind, id, payload, w.now); err != nil {
+		statement, args := w.dialect.bind(before+" (id, payload, created_at) VALUES (?, ?, ?)"+behind, id, payload, w.now)
+		if _, err := tx.ExecContext(ctx, statement, args...); err != nil {
 			return fmt.Errorf("write announcements: %w", err)
 		}
 		list = list[n:]
@@ -114,7 +134,7 @@ func (w *writing) letter(list []ttp.Announcement) (n int, payload string) {
 		}
 		n++
 	}
-	return n, string(append(b, ']'))
+	return n, asText(append(b, ']'))
 }
 
 // letterLimit leaves room for quotes, which a statement escapes, and for a last
@@ -191,7 +211,7 @@ func (d *DB) letters(ctx context.Context, age time.Duration, limit int) (list []
 				return nil
 			}
 			for _, e := range letter {
-				list = append(list, ttp.Announcement{ID: announcementID(e.tagged.TagUUIDs()), Outbox: id, Tagged: e.tagged})
+				list = append(list, ttp.Announcement{ID: announcementID(e.tagged.Tags), Outbox: id, Tagged: e.tagged})
 			}
 			return nil
 		})

@@ -90,14 +90,23 @@ func (sqliteDialect) insert(table, key string, _ bool) (before, behind string) {
 	return "INSERT INTO " + table, " ON CONFLICT (" + key + ") DO NOTHING"
 }
 
-// values passes arguments: a text in a statement ends at a NUL here.
-func (sqliteDialect) values(_ []byte, rows []*row) (statement string, args []any) {
+// insertTags passes arguments: a text in a statement ends at a NUL here.
+func (d sqliteDialect) insertTags(_ []byte, rows []*row) (statement string, args []any) {
+	before, behind := d.insert("ttp_tag", "uuid", true)
 	group := "(" + marks(len(tagColumns)) + ")"
 	args = make([]any, 0, len(rows)*len(tagColumns))
 	for _, r := range rows {
 		args = r.args(args)
 	}
-	return strings.Repeat(group+", ", len(rows)-1) + group, args
+	return before + tagColumnList + strings.Repeat(group+", ", len(rows)-1) + group + behind, args
+}
+
+func (sqliteDialect) bind(statement string, texts ...string) (string, []any) {
+	args := make([]any, len(texts))
+	for i, s := range texts {
+		args[i] = s
+	}
+	return statement, args
 }
 
 func (sqliteDialect) warnings(context.Context, *sql.Tx) error { return nil }

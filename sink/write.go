@@ -363,9 +363,8 @@ func (w *writing) fitting(rows []*row) int {
 }
 
 func (w *writing) insertRows(ctx context.Context, tx *sql.Tx, rows []*row) error {
-	before, behind := w.dialect.insert("ttp_tag", "uuid", true)
-	values, args := w.dialect.values(w.text, rows)
-	result, err := tx.ExecContext(ctx, before+tagColumnList+values+behind, args...)
+	statement, args := w.dialect.insertTags(w.text, rows)
+	result, err := tx.ExecContext(ctx, statement, args...)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,10 @@ func (t *Tagged) TagUUIDs() []string {
 
 // Techniques returns the distinct technique ids of the tags, sorted.
 func (t *Tagged) Techniques() []string {
-	ids := make([]string, 0, len(t.Tags))
+	return t.techniques(make([]string, 0, len(t.Tags)))
+}
+
+func (t *Tagged) techniques(ids []string) []string {
 	for i := range t.Tags {
 		ids = append(ids, t.Tags[i].Technique)
 	}
@@ -111,7 +114,8 @@ func (t *Tagged) appendMembers(dst []byte, tags []Tag) []byte {
 		dst = AppendQuoted(appendComma(dst, i), t.Tags[i].UUID)
 	}
 	dst = append(dst, `],"techniques_added":[`...)
-	for i, id := range t.Techniques() {
+	var few [8]string // most have as few, and stay off the heap
+	for i, id := range t.techniques(few[:0]) {
 		dst = AppendQuoted(appendComma(dst, i), id)
 	}
 	dst = append(dst, `],"tags":[`...)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"time"
+	"unsafe"
 
 	"go.uber.org/zap"
 
@@ -67,9 +68,11 @@ func (it *item) worsen(v verdict) {
 // newBatch decodes the messages. What cannot be decoded will be a dead letter.
 func (l *lane) newBatch(deliveries []Delivery) *batch {
 	b := &batch{items: make([]*item, len(deliveries))}
+	items := make([]item, len(deliveries))
 	for i, d := range deliveries {
-		it := &item{delivery: d}
-		m, err := intake.Decode(d.Subject(), string(d.Data()))
+		it := &items[i]
+		it.delivery = d
+		m, err := intake.Decode(d.Subject(), textOf(d.Data()))
 		switch {
 		case err != nil:
 			it.lasting = verdict{action: actReject, reason: "malformed", err: err}
@@ -87,6 +90,9 @@ func (l *lane) newBatch(deliveries []Delivery) *batch {
 	}
 	return b
 }
+
+// textOf is data, which nobody writes to, as a string without a copy of it.
+func textOf(data []byte) string { return unsafe.String(unsafe.SliceData(data), len(data)) }
 
 var errMalformedEntries = errors.New("some entries of a list are neither text nor an object with text; the others were processed")
 
@@ -189,7 +195,8 @@ func (b *batch) arrived() (groups []ttp.Tagged, of []*item) {
 	groups, of = make([]ttp.Tagged, 0, len(b.items)), make([]*item, 0, len(b.items))
 	for _, it := range b.items {
 		first := len(groups)
-		for i, f := range it.findings {
+		for i := range it.findings {
+			f := &it.findings[i]
 			switch {
 			case f.event.Unknown:
 				it.worsen(verdict{action: actRetry, reason: "unknown-attacker", orphan: true, err: errUnknownAttacker, attacker: f.event.Key()})

@@ -37,7 +37,7 @@ type Source interface {
 // Reject ends it.
 type Delivery interface {
 	Subject() string // without the configured prefix
-	Data() []byte
+	Data() []byte    // nobody writes to it
 	Meta() Meta
 
 	Ack() error                        // sends, does not wait

@@ -255,6 +255,9 @@ func (s *scanner) quoted() Value {
 // message are looked at here.
 func (s *scanner) literal() {
 	text, at := s.text, s.pos
+	for at+8 <= len(text) && eightBytes(text[at:]).isLiteral() {
+		at += 8
+	}
 	for at < len(text) && !special[text[at]] {
 		at++
 	}

@@ -342,12 +342,14 @@ func AppendQuoted(dst []byte, s string) []byte {
 
 // plainPrefix returns how many bytes of s stand for themselves.
 func plainPrefix(s string) int {
-	for i := range len(s) {
-		if !isPlain[s[i]] {
-			return i
-		}
+	i := 0
+	for i+8 <= len(s) && eightBytes(s[i:]).isPlain() {
+		i += 8
 	}
-	return len(s)
+	for i < len(s) && isPlain[s[i]] {
+		i++
+	}
+	return i
 }
 
 // isPlain is the bytes that are written as they are.

@@ -141,21 +141,49 @@ func (d *DB) create(ctx context.Context, table string, rows []map[string]any) er
 	return nil
 }
 
+// createIn inserts the rows together, and one by one those among which there is
+// one that the table does not take.
 func (d *DB) createIn(ctx context.Context, tx *sql.Tx, table string, cols columns, rows []map[string]any) error {
-	before, behind := d.dialect.insert(table, "uuid", false)
-	for _, values := range rows {
-		names, args := filled(cols, values)
-		query := before + " (" + strings.Join(names, ", ") + ") VALUES (" + marks(len(args)) + ")" + behind
-		_, err := tx.ExecContext(ctx, query, args...)
+	for chunk := range slices.Chunk(rows, maxRows) {
+		err := d.createRows(ctx, tx, table, cols, chunk)
+		if ofRow(err) {
+			err = d.createEach(ctx, tx, table, cols, chunk)
+		}
+		if err != nil {
+			return fmt.Errorf("create rows in %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+func (d *DB) createEach(ctx context.Context, tx *sql.Tx, table string, cols columns, rows []map[string]any) error {
+	for i := range rows {
+		err := d.createRows(ctx, tx, table, cols, rows[i:i+1])
 		if ofRow(err) {
 			d.log.Warn("row not created: the table does not take it", zap.String("table", table), zap.Int("code", codeOf(err)))
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("create a row in %s: %w", table, err)
+			return err
 		}
 	}
 	return nil
+}
+
+// createRows inserts rows, all of which have values for the same columns.
+func (d *DB) createRows(ctx context.Context, tx *sql.Tx, table string, cols columns, rows []map[string]any) error {
+	var names []string
+	var args []any
+	for _, values := range rows {
+		var more []any
+		names, more = filled(cols, values)
+		args = append(args, more...)
+	}
+	before, behind := d.dialect.insert(table, "uuid", false)
+	groups := strings.Repeat("("+marks(len(names))+"), ", len(rows))
+	query := before + " (" + strings.Join(names, ", ") + ") VALUES " + strings.TrimSuffix(groups, ", ") + behind
+	_, err := tx.ExecContext(ctx, query, args...)
+	return err
 }
 
 // filled returns the values that the table has columns for, and zeroes for

@@ -108,10 +108,10 @@ func classOf(ranges []rune) []string {
 			if !slices.Contains(list, one[0]) {
 				list = append(list, one[0])
 			}
+			if len(list) > maxClass {
+				return nil
+			}
 		}
-	}
-	if len(list) > maxClass {
-		return nil
 	}
 	return list
 }

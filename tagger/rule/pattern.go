@@ -24,9 +24,9 @@ const maxPattern = 16 << 10
 // if the table grows too large; with look-around or backreferences, which
 // neither can do, by backtracking.
 type pattern struct {
-	table        atomic.Pointer[table] // made when it is first asked for, as most never are
-	prog         *syntax.Prog
+	source       string
 	unicodeWords bool
+	table        atomic.Pointer[table] // made when it is first asked for, as most never are
 	linear       func() *regexp.Regexp
 	backtracking *regexp2.Regexp // nil if the other two are set
 	groups       []group         // see required
@@ -52,15 +52,10 @@ func compilePattern(source string, unicodeWords bool) (*pattern, error) {
 	if err != nil {
 		return newBacktracking(source, unicodeWords, err)
 	}
-	groups := required(re)
-	prog, err := syntax.Compile(re.Simplify())
-	if err != nil {
-		return nil, fmt.Errorf("pattern: %w", err)
-	}
 	return &pattern{
-		prog: prog, unicodeWords: unicodeWords,
+		source: source, unicodeWords: unicodeWords,
 		linear: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(source) }),
-		groups: groups,
+		groups: required(re),
 	}, nil
 }
 
@@ -102,8 +97,21 @@ func (p *pattern) search(s string, budget *int) (bool, error) {
 
 // makeTable makes the table. Of several that are made at once one is kept.
 func (p *pattern) makeTable() *table {
-	p.table.CompareAndSwap(nil, newTable(p.prog, p.unicodeWords))
+	p.table.CompareAndSwap(nil, newTable(p.program(), p.unicodeWords))
 	return p.table.Load()
+}
+
+// program compiles the source, which has been parsed before.
+func (p *pattern) program() *syntax.Prog {
+	re, err := syntax.Parse(p.source, syntax.Perl)
+	if err != nil {
+		panic(err) // it was parsed before
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		panic(err) // package regexp does not know how either
+	}
+	return prog
 }
 
 func (p *pattern) backtrack(s string, budget *int) (bool, error) {

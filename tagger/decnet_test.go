@@ -52,15 +52,9 @@ var decnetRules = sync.OnceValue(func() *rule.Set {
 		files[r[0]+".yaml"] = &fstest.MapFile{Data: []byte(decnetRule(r[0], r[1], r[2], r[3], r[4]))}
 	}
 	lifters := func() []*rule.File {
-		var read []*rule.File
-		for _, src := range []rule.Source{{Name: "builtin", FS: builtin.FS}, {Name: "decnet", FS: decnet.FS}} {
-			names, err := src.Files()
-			if err != nil {
-				panic(err)
-			}
-			for _, name := range names {
-				read = append(read, src.Read(name, nil))
-			}
+		read, problems := rule.ReadFiles(rule.Source{Name: "builtin", FS: builtin.FS}, rule.Source{Name: "decnet", FS: decnet.FS})
+		for _, p := range problems {
+			panic(p)
 		}
 		return read
 	}

@@ -51,13 +51,10 @@ func ruleOptions() rule.Options {
 // lifterFiles are the rules that say when a rule of one of DECNET's lifters
 // fires, read once and only if somebody asks.
 var lifterFiles = sync.OnceValue(func() []*rule.File {
-	var files []*rule.File
-	for _, src := range []rule.Source{{Name: "builtin", FS: builtin.FS}, {Name: "decnet", FS: decnet.FS}} {
-		names, _ := src.Files() // they are inside the program
-		for _, name := range names {
-			files = append(files, src.Read(name, nil))
-		}
-	}
+	files, _ := rule.ReadFiles( // no directory inside the program is unreadable
+		rule.Source{Name: "builtin", FS: builtin.FS},
+		rule.Source{Name: "decnet", FS: decnet.FS},
+	)
 	return files
 })
 

@@ -59,6 +59,20 @@ func (src Source) Files() (names []string, problems []Problem) {
 	return names, problems
 }
 
+// ReadFiles reads all rule files of the sources, in the order of sources and
+// paths. The problems are directories that cannot be read; what is wrong with a
+// file is among the file's own, see [File.Problems].
+func ReadFiles(sources ...Source) (files []*File, problems []Problem) {
+	for _, src := range sources {
+		names, unread := src.Files()
+		problems = append(problems, unread...)
+		for _, name := range names {
+			files = append(files, src.Read(name, nil))
+		}
+	}
+	return files, problems
+}
+
 func isRuleFile(name string) bool {
 	ext := path.Ext(name)
 	return ext == ".yml" || ext == ".yaml"

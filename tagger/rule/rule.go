@@ -182,15 +182,7 @@ var _ tagger.Tagger = (*Set)(nil)
 // whole: good rules are in the set, and each bad one is a problem. Of two rules
 // with the same id the one read first counts, the other is a problem.
 func Load(o Options, sources ...Source) (*Set, []Problem) {
-	var files []*File
-	var problems []Problem
-	for _, src := range sources {
-		names, unread := src.Files()
-		problems = append(problems, unread...)
-		for _, name := range names {
-			files = append(files, src.Read(name, nil))
-		}
-	}
+	files, problems := ReadFiles(sources...)
 	set, more := Compile(o, files...)
 	return set, append(problems, more...)
 }

@@ -9,9 +9,6 @@ import (
 	"testing"
 	"time"
 
-	gocmp "github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"ttp-worker/sink"
 	"ttp-worker/ttp"
 )
@@ -47,68 +44,75 @@ var historyFilters = map[string]ttp.Filter{
 // sameFleet compares the rollups of the whole fleet with the tags.
 func sameFleet(t *testing.T, db *sink.DB, w *world, when string, filters map[string]ttp.Filter) {
 	t.Helper()
-	inOrder := cmpopts.SortSlices(func(a, b ttp.RuleCount) bool { return a.RuleID < b.RuleID })
-	inAnyOrder := cmpopts.SortSlices(func(a, b ttp.Rollup) bool {
-		return a.Technique+a.SubTechnique+a.Tactic < b.Technique+b.SubTechnique+b.Tactic
-	})
 	for name, f := range filters {
 		got, err := db.Rollups(t.Context(), ttp.Scope{}, f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := gocmp.Diff(w.rollups(ttp.Scope{}, f), got, inOrder, inAnyOrder, cmpopts.EquateEmpty()); diff != "" {
+		if diff := rollupsDiffer(w.rollups(ttp.Scope{}, f), got); diff != "" {
 			t.Errorf("%s, %s:\n%s", when, name, diff)
 		}
 	}
 }
 
-// TestRollups_ofTheFleetAreRememberedByDays takes the tags of days gone by
-// away, all but the first and the last, and asks again.
-func TestRollups_ofTheFleetAreRememberedByDays(t *testing.T) {
-	wholeDays := maps.Clone(historyFilters)
-	maps.DeleteFunc(wholeDays, func(_ string, f ttp.Filter) bool {
+// wholeDays are the filters that cut no day in two: what they ask of days gone by
+// is remembered.
+func wholeDays() map[string]ttp.Filter {
+	whole := maps.Clone(historyFilters)
+	maps.DeleteFunc(whole, func(_ string, f ttp.Filter) bool {
 		return f.Since.Hour() != 0 || f.Until.Hour() != 0
 	})
+	return whole
+}
+
+// onHistory runs test on each database with a history in it, at noon.
+func onHistory(t *testing.T, test func(t *testing.T, db *sink.DB, w *world)) {
+	t.Helper()
 	onEach(t, func(t *testing.T, db *sink.DB) {
 		w := newHistory()
 		w.store(t, db)
 		sink.SetNow(db, noon)
+		test(t, db, w)
+	})
+}
+
+// takeAway removes tags from the table, behind the back of what is remembered.
+func takeAway(t *testing.T, db *sink.DB, which string) {
+	t.Helper()
+	if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE "+which); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// daysGoneBy are the tags of days gone by, without those of the first day.
+const daysGoneBy = "created_at >= '2026-05-02' AND created_at < '2026-05-09'"
+
+// TestRollups_ofTheFleetAreRememberedByDays takes the tags of days gone by
+// away, all but the first and the last, and asks again.
+func TestRollups_ofTheFleetAreRememberedByDays(t *testing.T) {
+	onHistory(t, func(t *testing.T, db *sink.DB, w *world) {
 		sink.RememberAll(db)
 		sameFleet(t, db, w, "first", historyFilters)
-		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE created_at >= '2026-05-02' AND created_at < '2026-05-09'"); err != nil {
-			t.Fatal(err)
-		}
-		sameFleet(t, db, w, "again", wholeDays)
+		takeAway(t, db, daysGoneBy)
+		sameFleet(t, db, w, "again", wholeDays())
 	})
 }
 
 // TestCountDays_remembersThem takes the tags of days gone by
 // away, all but the first and the last, once they are counted.
 func TestCountDays_remembersThem(t *testing.T) {
-	wholeDays := maps.Clone(historyFilters)
-	maps.DeleteFunc(wholeDays, func(_ string, f ttp.Filter) bool {
-		return f.Since.Hour() != 0 || f.Until.Hour() != 0
-	})
-	onEach(t, func(t *testing.T, db *sink.DB) {
-		w := newHistory()
-		w.store(t, db)
-		sink.SetNow(db, noon)
+	onHistory(t, func(t *testing.T, db *sink.DB, w *world) {
 		sink.RememberAll(db)
 		if err := db.CountDays(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE created_at >= '2026-05-02' AND created_at < '2026-05-09'"); err != nil {
-			t.Fatal(err)
-		}
-		sameFleet(t, db, w, "without the rows", wholeDays)
+		takeAway(t, db, daysGoneBy)
+		sameFleet(t, db, w, "without the rows", wholeDays())
 	})
 }
 
 func TestRollups_ofTheFleetShowWhatIsStoredNow(t *testing.T) {
-	onEach(t, func(t *testing.T, db *sink.DB) {
-		w := newHistory()
-		w.store(t, db)
-		sink.SetNow(db, noon)
+	onHistory(t, func(t *testing.T, db *sink.DB, w *world) {
 		sink.RememberAll(db)
 		sameFleet(t, db, w, "before", historyFilters)
 		again := newWorld()
@@ -129,15 +133,10 @@ func TestRollups_ofTheFleetShowWhatIsStoredNow(t *testing.T) {
 }
 
 func TestRollups_ofTheFleetNoticeWhatWasDeleted(t *testing.T) {
-	onEach(t, func(t *testing.T, db *sink.DB) {
-		w := newHistory()
-		w.store(t, db)
-		sink.SetNow(db, noon)
+	onHistory(t, func(t *testing.T, db *sink.DB, w *world) {
 		sink.RememberAll(db)
 		sameFleet(t, db, w, "before", historyFilters)
-		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE technique_id = 'T1078'"); err != nil {
-			t.Fatal(err)
-		}
+		takeAway(t, db, "technique_id = 'T1078'")
 		w.tags = slices.DeleteFunc(w.tags, func(tag ttp.StoredTag) bool { return tag.Technique == "T1078" })
 		sink.SetNow(db, noon.Add(90*time.Minute))
 		for range 9 { // a day with each question
@@ -152,24 +151,16 @@ func TestRollups_ofTheFleetNoticeWhatWasDeleted(t *testing.T) {
 // Where there is little to save nothing is remembered: whoever writes to the
 // table by hand sees it at once.
 func TestRollups_ofTheFleetReadDaysWithFewTags(t *testing.T) {
-	onEach(t, func(t *testing.T, db *sink.DB) {
-		w := newHistory()
-		w.store(t, db)
-		sink.SetNow(db, noon)
+	onHistory(t, func(t *testing.T, db *sink.DB, w *world) {
 		sameFleet(t, db, w, "before", historyFilters)
-		if err := sink.Exec(t.Context(), db, "DELETE FROM ttp_tag WHERE technique_id = 'T1078'"); err != nil {
-			t.Fatal(err)
-		}
+		takeAway(t, db, "technique_id = 'T1078'")
 		w.tags = slices.DeleteFunc(w.tags, func(tag ttp.StoredTag) bool { return tag.Technique == "T1078" })
 		sameFleet(t, db, w, "after", historyFilters)
 	})
 }
 
 func TestRollups_ofTheFleetWaitForNobodyForEver(t *testing.T) {
-	onEach(t, func(t *testing.T, db *sink.DB) {
-		w := newHistory()
-		w.store(t, db)
-		sink.SetNow(db, noon)
+	onHistory(t, func(t *testing.T, db *sink.DB, _ *world) {
 		release := sink.HoldFleet(db)
 		defer release()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

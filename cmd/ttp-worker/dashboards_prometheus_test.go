@@ -38,14 +38,13 @@ func startPrometheus(t *testing.T, worker string) *promServer {
 // ask reads an answer of the API into v and reports whether there was one.
 func (p *promServer) ask(t *testing.T, path string, v any) bool {
 	t.Helper()
-	resp, err := http.Get(p.url + path)
-	if err != nil {
+	status, body, err := httpGet(p.url + path)
+	if err != nil || status != http.StatusOK {
 		return false
 	}
-	defer resp.Body.Close()
-	return json.NewDecoder(resp.Body).Decode(&struct {
+	return json.Unmarshal([]byte(body), &struct {
 		Data any `json:"data"`
-	}{v}) == nil && resp.StatusCode == http.StatusOK
+	}{v}) == nil
 }
 
 // values returns what an expression comes to now, series by series.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -254,16 +253,11 @@ func TestDeploy_leastRightsOnDECNET(t *testing.T) {
 // causes is the body of /readyz, whatever its status.
 func (p *process) causes(t *testing.T) string {
 	t.Helper()
-	resp, err := http.Get("http://" + p.http + "/readyz")
+	_, body, err := httpGet("http://" + p.http + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	var body strings.Builder
-	if err := resp.Write(&body); err != nil {
-		t.Fatal(err)
-	}
-	return body.String()
+	return body
 }
 
 // noSecrets fails the test if a password is in anything that p shows.

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -56,7 +54,11 @@ func TestAnswers_areTheSameOnTheBusAndOverHTTP(t *testing.T) {
 					request[strings.Trim(parameter, "{}")] = value
 				}
 			}
-			want := getJSON(t, overHTTP.URL+api.Root+path+"?"+query.Encode())
+			_, want, err := httpGet(overHTTP.URL + api.Root + path + "?" + query.Encode())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = strings.TrimSpace(want)
 			data, err := json.Marshal(request)
 			if err != nil {
 				t.Fatal(err)
@@ -92,22 +94,4 @@ func serveOnBus(t *testing.T, service *api.Service) *nats.Conn {
 	}
 	t.Cleanup(nc.Close)
 	return nc
-}
-
-func getJSON(t *testing.T, address string) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(data))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -124,16 +125,22 @@ func freeAddress(t *testing.T) string {
 
 // get returns the body of a page, "" if it is not to be had.
 func (p *process) get(path string) string {
-	resp, err := http.Get("http://" + p.http + path)
-	if err != nil {
+	status, body, err := httpGet("http://" + p.http + path)
+	if err != nil || status != http.StatusOK {
 		return ""
+	}
+	return body
+}
+
+// httpGet returns what is at an address, whatever its status.
+func httpGet(address string) (status int, body string, err error) {
+	resp, err := http.Get(address)
+	if err != nil {
+		return 0, "", err
 	}
 	defer resp.Body.Close()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		return ""
-	}
-	return body.String()
+	data, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(data), err
 }
 
 // metric returns the sum of a metric's values.

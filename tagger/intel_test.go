@@ -49,6 +49,7 @@ func TestIntel_turns_answers_into_techniques(t *testing.T) {
 		intel("legacy name of the categories", `{"abuseipdb_score":100,"categories":[9]}`, "R0054 TA0011/T1090 0.6"),
 
 		intel("scanner", noise(`"scanner"`, "[]"), "R0055 TA0043/T1595.002 0.7"),
+		intel("scanner is a classification, not a tag", noise("null", `["scanner","malicious"]`)),
 		intel("tags in a string", noise(`"malicious"`, `"[\"Tor Exit Node\",\"ssh_bruteforcer\"]"`),
 			"R0055 TA0011/T1071 0.35", "R0055 TA0011/T1090 0.7", "R0055 TA0006/T1110 0.7"),
 		intel("tag outdoes bare malicious", noise(`"malicious"`, `["cobalt_strike"]`), "R0055 TA0011/T1071 0.7", "R0055 TA0042/T1588 0.7"),

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -54,6 +55,48 @@ var product = sync.OnceValues(func() (exe string, err error) {
 	}
 	return exe, nil
 })
+
+// program runs a command in this process.
+func program(t *testing.T, args ...string) (out string, code int) {
+	t.Helper()
+	var b bytes.Buffer
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(&b)
+	code = exitCode(root.ExecuteContext(t.Context()))
+	return b.String(), code
+}
+
+// spawn starts the program as a process of its own.
+func spawn(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	return spawnReading(t, nil, args...)
+}
+
+func spawnReading(t *testing.T, stdin *os.File, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := product()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s: %s", strings.Join(args, " "), stderr.String())
+		}
+	})
+	return cmd
+}
 
 // process is a running ttp-worker.
 type process struct {

@@ -43,27 +43,34 @@ func newMeter(stderr *os.File, log *zap.Logger) *meter {
 	return m
 }
 
+// show is told how far the replay has come after each batch.
 func (m *meter) show(p replay.Progress) {
 	total := p.State.Total()
 	if m.begun < 0 {
 		m.begun = total.Events
 	}
 	rate := float64(total.Events-m.begun) / max(time.Since(m.start).Seconds(), 0.001)
-	if m.terminal == nil {
-		if time.Since(m.logged) >= logProgressEvery {
-			m.logged = time.Now()
-			m.log.Info("replaying", zap.String("source", p.Source), zap.Time("at", p.At), zap.Int("events", total.Events),
-				zap.Int("tags", total.Tags), zap.Int("inserted", total.Inserted), zap.Float64("percent", percent(p)), zap.Float64("events_per_s", rate))
-		}
+	if m.terminal != nil {
+		m.draw(p, &total, rate)
 		return
 	}
+	if time.Since(m.logged) < logProgressEvery {
+		return
+	}
+	m.logged = time.Now()
+	m.log.Info("replaying", zap.String("source", p.Source), zap.Time("at", p.At), zap.Int("events", total.Events),
+		zap.Int("tags", total.Tags), zap.Int("inserted", total.Inserted), zap.Float64("percent", percent(p)), zap.Float64("events_per_s", rate))
+}
+
+// draw draws the bar, each source its own.
+func (m *meter) draw(p replay.Progress, total *replay.Counts, rate float64) {
 	if m.source != p.Source {
 		m.end()
 		m.source = p.Source
 		m.bar = progressbar.NewOptions64(cmp.Or(p.Total, -1), progressbar.OptionSetWriter(m.terminal), progressbar.OptionThrottle(200*time.Millisecond),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionSetElapsedTime(true), progressbar.OptionSetWidth(20), progressbar.OptionUseANSICodes(true))
 	}
-	m.bar.Describe(description(p, &total, rate, m.room()))
+	m.bar.Describe(description(p, total, rate, m.room()))
 	_ = m.bar.Set64(p.Done) // a terminal that is gone shows nothing
 }
 

@@ -1,44 +1,53 @@
 package main
 
 import (
-	"os/exec"
-	"strings"
+	"os"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"ttp-worker/replay"
 )
 
-func TestDescription_fitsTheTerminal(t *testing.T) {
+// A replay of 100 events a second goes on where another stopped: what that one
+// did is in the counts, not in the rate.
+func TestMeter_logsNowAndThenWhereThereIsNoTerminal(t *testing.T) {
 	t.Parallel()
-	p := replay.Progress{Source: "credentials", At: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)}
-	total := &replay.Counts{Events: 123_456_789, Tags: 98_765_432, Inserted: 7_654_321}
-	for _, c := range []struct {
-		columns int
-		want    string
-	}{
-		{120, "credentials 2025-01-02  123M events, 54k/s  98M tags, 7.6M new "},
-		{80, "2025-01-02  54k/s  98M tags, 7.6M new "},
-		{70, "2025-01-02  54k/s  98M tags "},
-		{56, "98M tags "},
-		{40, ""},
-	} {
-		got := description(p, total, 54_321, c.columns-barWidth)
-		if got != c.want || len(got) > max(0, c.columns-barWidth) {
-			t.Errorf("%d columns: %q, want %q", c.columns, got, c.want)
-		}
+	stderr, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestShellQuoted_isOneArgument(t *testing.T) {
-	t.Parallel()
-	for _, arg := range []string{"plain", "/var/log/cowrie.json", "", "with blanks", "it's", "$(id)", "a*b", `back\slash`, "new\nline", "~"} {
-		out, err := exec.Command("sh", "-c", "printf '<%s>' "+shellQuoted(arg)).Output()
-		if err != nil || string(out) != "<"+arg+">" {
-			t.Errorf("%q became %q, %v", arg, out, err)
+	defer stderr.Close()
+	core, logs := observer.New(zap.InfoLevel)
+	synctest.Test(t, func(*testing.T) {
+		m := newMeter(stderr, zap.New(core))
+		for second := range 91 {
+			counts := replay.Counts{Events: 5_000 + 100*second, Tags: 50 * second, Inserted: 10 * second}
+			m.show(replay.Progress{
+				Source: "file", Done: int64(second), Total: 120, At: time.Unix(1_777_703_000, 0).UTC(),
+				State: &replay.State{Sources: []replay.SourceState{{Name: "file", Counts: counts}}},
+			})
+			time.Sleep(time.Second) // of the bubble's clock
 		}
+		m.end()
+	})
+	var want []map[string]any
+	for i, percent := range []float64{25, 50, 75} {
+		n := int64(i + 1)
+		want = append(want, map[string]any{
+			"source": "file", "at": time.Unix(1_777_703_000, 0).UTC(), "events": 5_000 + 3_000*n, "tags": 1_500 * n,
+			"inserted": 300 * n, "percent": percent, "events_per_s": 100.0,
+		})
 	}
-	if got := shellQuoted("sqlite:///var/lib/ttp.db"); strings.Contains(got, "'") {
-		t.Errorf("quoted for nothing: %s", got)
+	var got []map[string]any
+	for _, line := range logs.FilterMessage("replaying").All() {
+		got = append(got, line.ContextMap())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -58,6 +58,10 @@ type Options struct {
 	// came to lie below the floor.
 	Suppressed func(ruleID, technique, reason string)
 
+	// Explain, if set, says of an error of States what class it is and what the
+	// operator can do.
+	Explain func(error) (class, hint string)
+
 	// Loaded, if set, is told of every set that comes into use: how many of its
 	// rules work, and how many faults the files have.
 	Loaded func(working, faults int)
@@ -99,6 +103,9 @@ var _ tagger.Tagger = (*Live)(nil)
 func New(o Options) (*Live, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.Explain == nil {
+		o.Explain = func(error) (string, string) { return "", "" }
 	}
 	l := &Live{o: o, news: newBoard(), now: time.Now, reported: make(map[string]bool), library: newLibrary(o.Sources), stale: true}
 	l.active.Store(&map[string]ttp.RuleState{})

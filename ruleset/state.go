@@ -38,7 +38,8 @@ func (l *Live) complain(ctx context.Context, err error) {
 	case ctx.Err() != nil:
 	case err != nil && !l.troubled:
 		l.troubled = true
-		l.o.Log.Warn("states of rules not read, those before stay in force", zap.Error(err))
+		class, hint := l.o.Explain(err)
+		l.o.Log.Warn("states of rules not read, those before stay in force", zap.Error(err), zap.String("class", class), zap.String("hint", hint))
 	case err == nil && l.troubled:
 		l.troubled = false
 		l.o.Log.Info("states of rules read again")

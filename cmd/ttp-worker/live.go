@@ -99,6 +99,7 @@ func (l *live) loadRules(sources []ruleset.Source, publisher *bus.Publisher, met
 			return c, nil
 		},
 		States:     l.db,
+		Explain:    sink.Explain,
 		Notifier:   publisher,
 		Suppressed: func(ruleID, technique, reason string) { l.worker.Suppress(ruleID, technique, reason) },
 		Loaded:     l.metrics.loaded,

@@ -172,6 +172,20 @@ func (r *streamReader) Next(ctx context.Context) (replay.Message, error) {
 // manyPending is from how many waiting messages on the live worker lags.
 const manyPending = 1_000
 
+// busy returns what tells a replay to let the live worker go first, nil if b is
+// nil, so that nobody is asked. The live worker announces only what it is the
+// first to store: a database that it works on, too, is then worth a warning.
+func (o *replayOptions) busy(ctx context.Context, b *bus.Bus, log *zap.Logger) func() bool {
+	if b != nil {
+		return lagging(ctx, b, log)
+	}
+	if len(o.sources) > 0 && !o.dryRun {
+		log.Warn("not asked whether the live worker lags: what it has still to tag is stored by this replay and never announced",
+			zap.String("hint", "give --nats, as the live worker has it: the replay then waits for it"))
+	}
+	return nil
+}
+
 // lagging returns a function that asks, once a second at most, whether the
 // live worker lags. A bus that does not answer is no reason to wait.
 func lagging(ctx context.Context, b *bus.Bus, log *zap.Logger) func() bool {

@@ -300,9 +300,7 @@ func (o *replayOptions) replay(ctx context.Context, h *history, log *zap.Logger)
 		db = readOnly{db}
 	}
 	r.Resolver = intake.NewResolver(db, o.unknownAttacker == "create")
-	if h.bus != nil {
-		r.Busy = lagging(ctx, h.bus, log)
-	}
+	r.Busy = o.busy(ctx, h.bus, log)
 	return r, nil
 }
 

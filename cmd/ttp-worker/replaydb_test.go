@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"ttp-worker/bus"
 	"ttp-worker/internal/embedded/natstest"
@@ -303,6 +304,28 @@ func connected(t *testing.T, server *natstest.Server) *bus.Bus {
 	t.Cleanup(b.Close)
 	until(t, "connected", b.Connected)
 	return b
+}
+
+func TestReplay_warnsWhereTheLiveWorkerMayLagUnseen(t *testing.T) {
+	server := natstest.Start(t)
+	for name, c := range map[string]struct {
+		options replayOptions
+		bus     *bus.Bus
+		warned  bool
+	}{
+		"its database":             {replayOptions{sources: []string{"command"}}, nil, true},
+		"its database and its bus": {replayOptions{sources: []string{"command"}}, connected(t, server), false},
+		"nothing is stored":        {replayOptions{sources: []string{"command"}, dryRun: true}, nil, false},
+		"files":                    {replayOptions{from: []string{"cowrie.json"}}, nil, false},
+	} {
+		core, logs := observer.New(zap.WarnLevel)
+		if looks := c.options.busy(t.Context(), c.bus, zap.New(core)) != nil; looks != (c.bus != nil) {
+			t.Errorf("%s: looks at the live worker: %v", name, looks)
+		}
+		if warned := logs.FilterFieldKey("hint").Len() == 1; warned != c.warned {
+			t.Errorf("%s: warned %v, want %v: %v", name, warned, c.warned, logs.All())
+		}
+	}
 }
 
 func TestReplay_givesWayToTheLiveWorker(t *testing.T) {

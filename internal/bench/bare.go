@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +20,11 @@ import (
 
 // bareOptions say where the bare loop works.
 type bareOptions struct{ nats, db string }
+
+func (o *bareOptions) flags(f *flag.FlagSet) {
+	f.StringVar(&o.nats, "bare-nats", "", "be the bare loop: on this server")
+	f.StringVar(&o.db, "bare-db", "", "and this database")
+}
 
 // run is the bare loop: fetch, decode the text and the address, as many fixed
 // tags as the worker makes, one INSERT IGNORE, publish, ack. It forgets what a

@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"syscall"
 
 	"ttp-worker/internal/servers"
@@ -33,18 +32,8 @@ type options struct {
 func main() {
 	var o options
 	var bare bareOptions
-	flag.IntVar(&o.events, "events", 100_000, "messages of a run")
-	flag.IntVar(&o.rounds, "rounds", 1, "how often everything is run; medians are printed")
-	flag.StringVar(&o.only, "only", "", "run only the scenarios whose name matches this regular expression")
-	flag.StringVar(&o.corpus, "corpus", "cmd/ttp-worker/demodata/honeypot-commands.jsonl", "commands: JSON lines with a member input")
-	flag.StringVar(&o.keep, "dir", "", "directory of servers and logs, kept; empty means a temporary one")
-	flag.StringVar(&o.profiles, "profiles", "", "directory for profiles of the worker, which is then built with them; empty means none")
-	flag.BoolVar(&o.scale.wanted, "scale", false, "measure how the cost grows with what is there, instead of the usual scenarios")
-	flag.IntVar(&o.scale.rows, "rows", 10_000_000, "with -scale: tags in the table")
-	flag.IntVar(&o.scale.backlog, "backlog", 10_000_000, "with -scale: messages in the stream")
-	flag.IntVar(&o.scale.attackers, "attackers", 1_000_000, "with -scale: attackers, of one event each")
-	flag.StringVar(&bare.nats, "bare-nats", "", "be the bare loop: on this server")
-	flag.StringVar(&bare.db, "bare-db", "", "and this database")
+	o.flags(flag.CommandLine)
+	bare.flags(flag.CommandLine)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -56,6 +45,19 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func (o *options) flags(f *flag.FlagSet) {
+	f.IntVar(&o.events, "events", 100_000, "messages of a run")
+	f.IntVar(&o.rounds, "rounds", 1, "how often everything is run; medians are printed")
+	f.StringVar(&o.only, "only", "", "run only the scenarios whose name matches this regular expression")
+	f.StringVar(&o.corpus, "corpus", "cmd/ttp-worker/demodata/honeypot-commands.jsonl", "commands: JSON lines with a member input")
+	f.StringVar(&o.keep, "dir", "", "directory of servers and logs, kept; empty means a temporary one")
+	f.StringVar(&o.profiles, "profiles", "", "directory for profiles of the worker, which is then built with them; empty means none")
+	f.BoolVar(&o.scale.wanted, "scale", false, "measure how the cost grows with what is there, instead of the usual scenarios")
+	f.IntVar(&o.scale.rows, "rows", 10_000_000, "with -scale: tags in the table")
+	f.IntVar(&o.scale.backlog, "backlog", 10_000_000, "with -scale: messages in the stream")
+	f.IntVar(&o.scale.attackers, "attackers", 1_000_000, "with -scale: attackers, of one event each")
 }
 
 // scenario is one line of the table.
@@ -212,9 +214,4 @@ func countTagsOf(ctx context.Context, lines []string) ([]int, error) {
 		}
 	}
 	return counts, nil
-}
-
-func median[T int64 | float64](values []T) T {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
 }

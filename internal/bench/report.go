@@ -84,7 +84,16 @@ func (t *table) print() {
 	for _, name := range t.waits {
 		ms := slices.Sorted(slices.Values(t.samples[name]))
 		if len(ms) > 0 {
-			fmt.Fprintf(t.out, "%s: p50 %.1f ms, p99 %.1f ms, most %.1f ms, of %d\n", name, ms[len(ms)/2], ms[len(ms)*99/100], ms[len(ms)-1], len(ms))
+			fmt.Fprintf(t.out, "%s: p50 %.1f ms, p99 %.1f ms, most %.1f ms, of %d\n", name, percentile(ms, 50), percentile(ms, 99), ms[len(ms)-1], len(ms))
 		}
 	}
+}
+
+// percentile returns the first value with so many percent of all before it, so
+// of an even number the greater of the two in the middle. The values are sorted,
+// there is at least one, and percent is below 100.
+func percentile[T any](sorted []T, percent int) T { return sorted[len(sorted)*percent/100] }
+
+func median[T int64 | float64](values []T) T {
+	return percentile(slices.Sorted(slices.Values(values)), 50)
 }

@@ -198,20 +198,18 @@ func (b *Bus) Close() {
 
 // Watch calls seen for each message published on subject from now on, one at a
 // time, until stop is called. It takes no part in JetStream: what is published
-// while the connection is away is missed.
+// while the connection is away is missed. It returns as soon as the server knows;
+// one that is away is waited for until ctx ends, 5 s at most, and hears of it
+// when it is back.
 func (b *Bus) Watch(ctx context.Context, subject string, seen func(subject string, data []byte)) (stop func(), err error) {
 	sub, err := b.nc.Subscribe(b.o.Prefix+subject, func(m *nats.Msg) { seen(b.bare(m.Subject), m.Data) })
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", subject, err)
 	}
-	stop = func() { _ = sub.Unsubscribe() } // fails only when there is nothing left to stop
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	if err := b.nc.FlushWithContext(ctx); err != nil {
-		stop()
-		return nil, fmt.Errorf("watch %s: %w", subject, err)
-	}
-	return stop, nil
+	_ = b.nc.FlushWithContext(ctx)               // the client subscribes again when it reconnects
+	return func() { _ = sub.Unsubscribe() }, nil // fails only when there is nothing left to stop
 }
 
 // bare returns subject without the prefix.

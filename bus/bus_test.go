@@ -321,3 +321,23 @@ func TestWatch(t *testing.T) {
 		t.Errorf("seen %q", got)
 	}
 }
+
+func TestWatch_beginsWhenAServerThatIsAwayIsBack(t *testing.T) {
+	t.Parallel()
+	f := start(t, bus.Options{})
+	f.Down()
+	seen := make(chan string, 10)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	stop, err := f.bus.Watch(ctx, "attacker.>", func(_ string, data []byte) { seen <- string(data) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	f.Up()
+	eventually(t, "connected", f.bus.Connected)
+	publish(t, f.bus, 7, 1)
+	if got := <-seen; got != "7" {
+		t.Errorf("seen %q", got)
+	}
+}

@@ -67,10 +67,10 @@ type payload struct {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// line makes the nth command. The corpus is repeated with another time, so
-// that no two have the same id.
-func (r *rig) line(m mix, n int) command {
-	c := command{Text: r.corpus[n%len(r.corpus)], TS: epoch.Add(time.Duration(n/m.attackers()) * time.Second).Format("2006-01-02T15:04:05")}
+// line makes the nth command, typed in a second of its attacker's own, so that no
+// two have the same id however often the corpus repeats itself.
+func (r *rig) line(m mix, n, second int) command {
+	c := command{Text: r.corpus[n%len(r.corpus)], TS: epoch.Add(time.Duration(second) * time.Second).Format("2006-01-02T15:04:05")}
 	if m.marks == nil {
 		c.Tags = r.tags[n%len(r.corpus)]
 		return c
@@ -85,12 +85,12 @@ func (r *rig) message(m mix, n int) (subject string, data []byte) {
 	p := payload{Address: addressOf(n % m.attackers()), Decky: fmt.Sprintf("decky-%d", n%7)}
 	subject = "attacker.command"
 	if m.session == 0 {
-		p.command = r.line(m, n)
+		p.command = r.line(m, n, n/m.attackers())
 	} else {
 		subject = "attacker.session.ended"
 		p.Session = fmt.Sprintf("s%d", n)
 		for i := range m.session {
-			c := r.line(m, n*m.session+i)
+			c := r.line(m, n*m.session+i, n/m.attackers()*m.session+i)
 			p.Tags += c.Tags
 			c.Tags = 0
 			p.Commands = append(p.Commands, c)

@@ -85,6 +85,21 @@ func TestMessage_ofASessionLeavesItsTagsToTheBareLoop(t *testing.T) {
 	}
 }
 
+func TestMessage_ofASessionRepeatsNoCommandInTheSameSecond(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]bool)
+	for n := range 3000 {
+		_, in := messageOf(t, ofTwoLines, sessions, n)
+		for _, c := range in.Payload.Commands {
+			key := in.Payload.Address + c.TS + c.Text
+			if seen[key] {
+				t.Fatalf("message %d: %s again", n, key)
+			}
+			seen[key] = true
+		}
+	}
+}
+
 func TestMessage_isOfAnotherAttackerOrAnotherSecond(t *testing.T) {
 	t.Parallel()
 	for _, m := range []mix{real, usual, {name: "wide", wide: 70_000}} {

@@ -224,8 +224,8 @@ func (mysqlDialect) insert(table, key string, lenient bool) (before, behind stri
 
 // insertTags puts all into the statement. The driver would do the same with
 // arguments, at several times the cost.
-func (d mysqlDialect) insertTags(text []byte, rows []*row) (statement string, args []any) {
-	before, behind := d.insert("ttp_tag", "uuid", true)
+func (m mysqlDialect) insertTags(text []byte, rows []*row) (statement string, args []any) {
+	before, behind := m.insert("ttp_tag", "uuid", true)
 	size := len(before) + len(tagColumnList) + len(behind)
 	for _, r := range rows {
 		size += r.size() + 1

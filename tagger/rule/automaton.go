@@ -31,35 +31,33 @@ type automaton struct {
 // step is the number of a state.
 type step interface{ uint16 | uint32 }
 
-type trieNode struct {
-	kids []edgeTo
-	fail int32    // the node of the longest proper suffix
-	ends []ending // of the literals that end here, those of its suffixes included
-}
+// trie is the literals by their bytes. Node 0 is the root, which is nobody's kid.
+type trie []trieNode
 
-// edgeTo leads to a node that has one byte more.
-type edgeTo struct {
-	first byte
-	node  int32
+type trieNode struct {
+	last         byte // of the text that leads here
+	kid, sibling int32
+	fail         int32    // the node of the longest proper suffix
+	ends         []ending // of the literals that end here, those of its suffixes included
 }
 
 // newAutomaton compiles literals, which must be folded and not empty. Each is
 // reported as its ending.
 func newAutomaton(literals []string, endings []ending) *automaton {
 	a := &automaton{width: 1}
-	nodes := []trieNode{{}}
+	t := make(trie, 1, 4*len(literals))
 	for i, lit := range literals {
 		at := int32(0)
 		for j := 0; j < len(lit); j++ {
 			a.classify(lit[j])
-			at = child(&nodes, at, lit[j])
+			at = t.enter(at, lit[j])
 		}
-		nodes[at].ends = append(nodes[at].ends, endings[i])
+		t[at].ends = append(t[at].ends, endings[i])
 	}
 	for c := 'A'; c <= 'Z'; c++ {
 		a.class[c] = a.class[c+'a'-'A']
 	}
-	a.fill(nodes, breadthFirst(nodes))
+	a.fill(t)
 	return a
 }
 
@@ -71,85 +69,105 @@ func (a *automaton) classify(c byte) {
 	}
 }
 
-func child(nodes *[]trieNode, at int32, c byte) int32 {
-	for _, k := range (*nodes)[at].kids {
-		if k.first == c {
-			return k.node
-		}
+// find returns the node that c leads to, 0 if there is none.
+func (t trie) find(at int32, c byte) int32 {
+	kid := t[at].kid
+	for kid != 0 && t[kid].last != c {
+		kid = t[kid].sibling
 	}
-	kid := int32(len(*nodes))
-	(*nodes)[at].kids = append((*nodes)[at].kids, edgeTo{c, kid})
-	*nodes = append(*nodes, trieNode{})
+	return kid
+}
+
+// enter is find that makes the node if need be.
+func (t *trie) enter(at int32, c byte) int32 {
+	if kid := t.find(at, c); kid != 0 {
+		return kid
+	}
+	kid := int32(len(*t))
+	*t = append(*t, trieNode{last: c, sibling: (*t)[at].kid})
+	(*t)[at].kid = kid
 	return kid
 }
 
 // breadthFirst returns the nodes by their distance from the root.
-func breadthFirst(nodes []trieNode) []int32 {
-	order := make([]int32, 1, len(nodes))
+func (t trie) breadthFirst() []int32 {
+	order := make([]int32, 1, len(t))
 	for i := 0; i < len(order); i++ {
-		for _, k := range nodes[order[i]].kids {
-			order = append(order, k.node)
+		for kid := t[order[i]].kid; kid != 0; kid = t[kid].sibling {
+			order = append(order, kid)
 		}
 	}
 	return order
 }
 
-// fill makes the tables, node after node, so that the row of a node's suffix is
-// complete before the node's own starts as a copy of it.
-func (a *automaton) fill(nodes []trieNode, order []int32) {
-	rows := make([]int32, len(nodes)*int(a.width))
-	row := func(node int32) []int32 { return rows[int(node)*int(a.width):][:a.width] }
+// link finds the suffix of each node, what ends in which ends in the node, too.
+func (t trie) link(order []int32) {
 	for _, id := range order {
-		n := &nodes[id]
-		if id != 0 {
-			copy(row(id), row(n.fail))
-			n.ends = append(n.ends[:len(n.ends):len(n.ends)], nodes[n.fail].ends...)
-		}
-		for _, k := range n.kids {
-			class := a.class[k.first]
-			nodes[k.node].fail = row(id)[class]
-			row(id)[class] = k.node
+		for kid := t[id].kid; kid != 0; kid = t[kid].sibling {
+			n, from := &t[kid], t[id].fail
+			if id != 0 {
+				n.fail = t.find(from, n.last)
+			}
+			for n.fail == 0 && from != 0 {
+				from = t[from].fail
+				n.fail = t.find(from, n.last)
+			}
+			n.ends = append(n.ends[:len(n.ends):len(n.ends)], t[n.fail].ends...)
 		}
 	}
-	states := a.number(nodes, order)
+}
+
+// fill makes the tables.
+func (a *automaton) fill(t trie) {
+	order := t.breadthFirst()
+	t.link(order)
+	states := a.number(t, order)
 	a.shift = uint32(bits.Len32(a.width - 1))
-	if len(nodes) <= 1<<16 {
-		a.small = renumbered[uint16](rows, states, a.width, a.shift)
+	if len(t) <= 1<<16 {
+		a.small = rows[uint16](a, t, order, states)
 	} else {
-		a.large = renumbered[uint32](rows, states, a.width, a.shift)
+		a.large = rows[uint32](a, t, order, states)
 	}
 }
 
 // number returns the state of each node and enters what is found there.
-func (a *automaton) number(nodes []trieNode, order []int32) []uint32 {
-	states := make([]uint32, len(nodes))
+func (a *automaton) number(t trie, order []int32) []uint32 {
+	states := make([]uint32, len(t))
 	next := uint32(0)
 	for _, id := range order {
-		if len(nodes[id].ends) == 0 {
+		if len(t[id].ends) == 0 {
 			states[id] = next
 			next++
 		}
 	}
 	a.ends = next
 	for _, id := range order {
-		if len(nodes[id].ends) > 0 {
+		if len(t[id].ends) > 0 {
 			states[id] = next
 			next++
 			a.bounds = append(a.bounds, uint32(len(a.found)))
-			a.found = append(a.found, nodes[id].ends...)
+			a.found = append(a.found, t[id].ends...)
 		}
 	}
 	a.bounds = append(a.bounds, uint32(len(a.found)))
 	return states
 }
 
-func renumbered[S step](rows []int32, states []uint32, width, shift uint32) []S {
-	out := make([]S, len(states)<<shift)
-	for i, node := range rows {
-		at := states[i/int(width)]<<shift | uint32(i)%width
-		out[at] = S(states[node])
+// rows makes the table, node after node, so that the row of a node's suffix is
+// complete before the node's own starts as a copy of it.
+func rows[S step](a *automaton, t trie, order []int32, states []uint32) []S {
+	table := make([]S, len(t)<<a.shift)
+	row := func(node int32) []S { return table[states[node]<<a.shift:][:a.width] }
+	for _, id := range order {
+		own := row(id)
+		if id != 0 {
+			copy(own, row(t[id].fail))
+		}
+		for kid := t[id].kid; kid != 0; kid = t[kid].sibling {
+			own[a.class[t[kid].last]] = S(states[kid])
+		}
 	}
-	return out
+	return table
 }
 
 // literalsAt returns the literals that end in a state from ends on.

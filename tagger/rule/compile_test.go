@@ -51,13 +51,18 @@ func TestDigest_isOfTheDefinitionNotOfItsLayout(t *testing.T) {
 		return set.Rules()[0].Digest
 	}
 	rule := with("level", "low")
-	same := []string{"# a comment\n" + rule, strings.ReplaceAll(rule, ": ", ":   "), with("level", "'low'")}
+	same := []string{"# a comment\n" + rule, strings.ReplaceAll(rule, ": ", ":   "), with("level", "'low'"), with("level", "&a low")}
 	for _, text := range same {
 		if digestOf(text) != digestOf(rule) {
 			t.Errorf("another digest for %q", text)
 		}
 	}
-	if digestOf(with("level", "high")) == digestOf(rule) {
-		t.Error("the same digest for another level")
+	for _, other := range []string{with("level", "high"), with("version", "7"), with("version", "'7'")} {
+		if digestOf(other) == digestOf(rule) {
+			t.Errorf("the same digest for %q", other)
+		}
+	}
+	if digestOf(with("version", "7")) == digestOf(with("version", "'7'")) {
+		t.Error("the same digest for a number and a text")
 	}
 }

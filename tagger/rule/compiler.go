@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ func (c *compiler) clause(rule int32, root node) {
 	if _, ok := c.witnesses(&root); !ok {
 		c.rules[rule].Unindexed = true
 	}
-	k := fmt.Sprint(root)
+	k := string(root.appendKey(nil))
 	i, ok := c.clauseOf[k]
 	if !ok {
 		i = int32(len(c.clauses))
@@ -75,6 +76,17 @@ func (c *compiler) clause(rule int32, root node) {
 		c.clauses = append(c.clauses, clause{root: root})
 	}
 	c.clauses[i].rules = append(c.clauses[i].rules, rule)
+}
+
+// appendKey appends what makes two expressions the same.
+func (n *node) appendKey(dst []byte) []byte {
+	for _, number := range [...]int64{int64(n.op), int64(n.n), int64(n.atom), int64(len(n.parts))} {
+		dst = binary.AppendVarint(dst, number)
+	}
+	for i := range n.parts {
+		dst = n.parts[i].appendKey(dst)
+	}
+	return dst
 }
 
 // index enters with the atoms which clauses they call for.

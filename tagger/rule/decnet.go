@@ -46,7 +46,7 @@ type decnetFile struct {
 	Evidence []string `yaml:"evidence_fields"`
 }
 
-func readDECNET(d *definition, root *yaml.Node, values map[string]any) error {
+func readDECNET(d *definition, root *yaml.Node) error {
 	d.Format = DECNET
 	d.ID = strings.Join(scalars(member(root, "rule_id")), "")
 	var file decnetFile
@@ -74,8 +74,9 @@ func readDECNET(d *definition, root *yaml.Node, values map[string]any) error {
 	if strings.HasPrefix(file.Match.Kind, "lifter:") {
 		d.Status, d.Reason = OfLifter, "its logic is code: "+file.Match.Kind
 		d.LifterKind = file.Match.Kind
-		d.Match, _ = values["match"].(map[string]any)
-		return nil
+		return root.Decode(&struct {
+			Match *map[string]any `yaml:"match"`
+		}{&d.Match})
 	}
 	if len(d.Emits) == 0 {
 		d.Status, d.Reason = NotApplicable, "it emits nothing"

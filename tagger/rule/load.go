@@ -118,29 +118,28 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 	return data, err
 }
 
-// document reads one rule. Decoding it into values first refuses what a walk
-// over the nodes would trip over: aliases that lead in circles or multiply.
+// document reads one rule.
 func (f *File) document(doc *yaml.Node) {
 	if len(doc.Content) == 0 || resolve(doc.Content[0]).ShortTag() == "!!null" {
 		return
 	}
 	root := resolve(doc.Content[0])
-	var values map[string]any
-	if err := doc.Decode(&values); err != nil {
+	if err := checkDocument(doc); err != nil {
 		f.problem("", "", fmt.Errorf("line %d: %w", root.Line, err))
 		return
 	}
-	d := &definition{Info: Info{File: f.Name, Status: Loaded, Digest: digest(values)}, line: root.Line, tags: scalars(member(root, "tags"))}
-	for name := range values {
-		d.keys = append(d.keys, name)
+	d := &definition{Info: Info{File: f.Name, Status: Loaded, Digest: digest(root)}, line: root.Line, tags: scalars(member(root, "tags"))}
+	for i := 0; i < len(root.Content); i += 2 {
+		d.keys = append(d.keys, root.Content[i].Value)
 	}
+	has := func(name string) bool { return slices.Contains(d.keys, name) }
 	var err error
 	switch {
-	case has(values, "rule_id") || has(values, "match"):
-		err = readDECNET(d, root, values)
-	case has(values, "detection") || has(values, "logsource") || has(values, "correlation"):
+	case has("rule_id") || has("match"):
+		err = readDECNET(d, root)
+	case has("detection") || has("logsource") || has("correlation"):
 		err = readSigma(d, root)
-	case has(values, "filter"):
+	case has("filter"):
 		d.header(root)
 		d.Status, d.Reason = NotApplicable, "filters of other rules are not supported"
 	default:
@@ -149,14 +148,9 @@ func (f *File) document(doc *yaml.Node) {
 	f.add(d, err)
 }
 
-func has(values map[string]any, name string) bool {
-	_, ok := values[name]
-	return ok
-}
-
-// digest tells definitions apart. Printing a map sorts its keys.
-func digest(values map[string]any) string {
-	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%#v", values)))
+// digest tells definitions apart.
+func digest(root *yaml.Node) string {
+	return fmt.Sprintf("%x", sha256.Sum256(appendCanonical(make([]byte, 0, 4096), root)))
 }
 
 func (f *File) add(d *definition, err error) {

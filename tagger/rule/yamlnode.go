@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,74 @@ func resolve(n *yaml.Node) *yaml.Node {
 		n = n.Alias
 	}
 	return n
+}
+
+// checkDocument returns what decoding the document into values says, which is
+// what a walk over the nodes would trip over: aliases that lead in circles or
+// multiply, keys that are there twice or are no texts, tags that are not true.
+// As that takes long, documents that have no such thing are not decoded.
+func checkDocument(doc *yaml.Node) error {
+	if len(doc.Content) == 1 && doc.Content[0].Kind == yaml.MappingNode && isPlainYAML(doc.Content[0]) {
+		return nil
+	}
+	var values map[string]any
+	return doc.Decode(&values)
+}
+
+// isPlainYAML reports whether n is made of scalars, lists and maps from texts,
+// and nothing else.
+func isPlainYAML(n *yaml.Node) bool {
+	if n.Kind == yaml.AliasNode || n.Style&yaml.TaggedStyle != 0 {
+		return false
+	}
+	if n.Kind == yaml.MappingNode {
+		names := make([]string, 0, 16) // stays off the heap
+		for i := 0; i < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" || slices.Contains(names, key.Value) {
+				return false
+			}
+			names = append(names, key.Value)
+		}
+	}
+	for _, kid := range n.Content {
+		if !isPlainYAML(kid) {
+			return false
+		}
+	}
+	return true
+}
+
+// appendCanonical appends what n says, in the same words however it is written.
+func appendCanonical(dst []byte, n *yaml.Node) []byte {
+	n = resolve(n)
+	switch n.Kind {
+	case yaml.MappingNode:
+		dst = append(dst, '{')
+		for _, i := range sortedKeys(n) {
+			dst = append(appendCanonical(dst, n.Content[i]), ':')
+			dst = append(appendCanonical(dst, n.Content[i+1]), ',')
+		}
+		return append(dst, '}')
+	case yaml.SequenceNode:
+		dst = append(dst, '[')
+		for _, kid := range n.Content {
+			dst = append(appendCanonical(dst, kid), ',')
+		}
+		return append(dst, ']')
+	}
+	dst = binary.AppendUvarint(append(dst, n.ShortTag()...), uint64(len(n.Value)))
+	return append(dst, n.Value...)
+}
+
+// sortedKeys returns where the keys of a map are, by their texts.
+func sortedKeys(n *yaml.Node) []int {
+	keys := make([]int, 0, len(n.Content)/2)
+	for i := 0; i < len(n.Content); i += 2 {
+		keys = append(keys, i)
+	}
+	slices.SortFunc(keys, func(a, b int) int { return strings.Compare(n.Content[a].Value, n.Content[b].Value) })
+	return keys
 }
 
 // eachMember calls f for each member of a map, in order, and stops at an error.

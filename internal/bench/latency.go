@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -43,7 +44,7 @@ func (r *rig) latencies(ctx context.Context, t *table) error {
 func (r *rig) reloads(ctx context.Context, t *table) error {
 	const times, seconds = 5, 10
 	dir := filepath.Join(r.dir, "rules-copied")
-	if err := copyRules(dir, ""); err != nil {
+	if err := copyRules(dir, func(text []byte) []byte { return text }); err != nil {
 		return err
 	}
 	return r.timed(ctx, "reload", []string{"--rules", dir}, "cat /etc/shadow; echo %d", func(w *stopwatch, p *servers.Process) error {
@@ -53,29 +54,49 @@ func (r *rig) reloads(ctx context.Context, t *table) error {
 			return err
 		}
 		t.latency(fmt.Sprintf("publish to ttp.tagged, built-in rules, %.0f events/s", half), w.reset())
-		changed := make(chan error, times) // the goroutine sends as often
-		go func() {
-			for n := range times {
-				<-time.After(seconds * time.Second / (times + 1))
-				changed <- copyRules(dir, fmt.Sprintf("# changed %d\n", n))
+		before := 0
+		for _, c := range changes {
+			changed := make(chan error, times) // the goroutine sends as often
+			go func() {
+				for n := range times {
+					<-time.After(seconds * time.Second / (times + 1))
+					changed <- copyRules(dir, func(text []byte) []byte { return c.change(text, n) })
+				}
+			}()
+			errs := []error{load()}
+			for range times {
+				errs = append(errs, <-changed)
 			}
-		}()
-		errs := []error{load()}
-		for range times {
-			errs = append(errs, <-changed)
+			if err := errors.Join(errs...); err != nil {
+				return err
+			}
+			t.latency(fmt.Sprintf("the same with %d reloads, %s", times, c.name), w.reset())
+			took, err := reloadTimes(p.Log)
+			if err != nil {
+				return err
+			}
+			t.latency("reload, "+c.name, took[before:])
+			before = len(took)
 		}
-		if err := errors.Join(errs...); err != nil {
-			return err
-		}
-		t.latency(fmt.Sprintf("the same with %d reloads", times), w.reset())
-		took, err := reloadTimes(p.Log)
-		t.latency("reload of all rules", took)
-		return err
+		return nil
 	})
 }
 
-// copyRules writes the built-in rules to dir, each file with more at its end.
-func copyRules(dir, more string) error {
+// changes are how rule files are changed.
+var changes = []struct {
+	name   string
+	change func(text []byte, n int) []byte
+}{
+	{"all files touched", func(text []byte, n int) []byte { return fmt.Appendf(text, "# changed %d\n", n) }},
+	{"all rules changed", func(text []byte, n int) []byte {
+		return title.ReplaceAll(text, fmt.Appendf(nil, "title: %d ", n))
+	}},
+}
+
+var title = regexp.MustCompile(`(?m)^title: `)
+
+// copyRules writes the built-in rules to dir, each file with a change.
+func copyRules(dir string, change func(text []byte) []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -88,7 +109,7 @@ func copyRules(dir, more string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, f.Name()), append(text, more...), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, f.Name()), change(text), 0o600); err != nil {
 			return err
 		}
 	}

@@ -80,7 +80,8 @@ func isRuleFile(name string) bool {
 
 // Read reads the rule file at a path that [Source.Files] returned. One that
 // cannot be read is a file with a problem. Known is what was read there
-// before, or nil; it is returned if the content is the same.
+// before, or nil; it is returned if the content is the same, and rules in it that
+// are the same are not read again.
 func (src Source) Read(name string, known *File) *File {
 	f := &File{Name: path.Join(src.Name, name)}
 	data, err := readFile(src.FS, name)
@@ -101,7 +102,7 @@ func (src Source) Read(name string, known *File) *File {
 			}
 			return f
 		}
-		f.document(&doc)
+		f.document(&doc, known)
 	}
 }
 
@@ -118,8 +119,8 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 	return data, err
 }
 
-// document reads one rule.
-func (f *File) document(doc *yaml.Node) {
+// document reads one rule, unless it is known.
+func (f *File) document(doc *yaml.Node, known *File) {
 	if len(doc.Content) == 0 || resolve(doc.Content[0]).ShortTag() == "!!null" {
 		return
 	}
@@ -129,6 +130,10 @@ func (f *File) document(doc *yaml.Node) {
 		return
 	}
 	d := &definition{Info: Info{File: f.Name, Status: Loaded, Digest: digest(root)}, line: root.Line, tags: scalars(member(root, "tags"))}
+	if same := known.rule(d); same != nil {
+		f.rules = append(f.rules, same)
+		return
+	}
 	for i := 0; i < len(root.Content); i += 2 {
 		d.keys = append(d.keys, root.Content[i].Value)
 	}
@@ -146,6 +151,21 @@ func (f *File) document(doc *yaml.Node) {
 		err = errors.New("neither a DECNET rule (rule_id, match) nor a Sigma rule (detection, logsource)")
 	}
 	f.add(d, err)
+}
+
+// rule returns the faultless rule in f that says the same as d at the same place,
+// nil if there is none. f may be nil.
+func (f *File) rule(d *definition) *definition {
+	if f == nil {
+		return nil
+	}
+	i := slices.IndexFunc(f.rules, func(old *definition) bool {
+		return old.line == d.line && old.Digest == d.Digest && old.File == d.File && old.Status != Refused
+	})
+	if i < 0 {
+		return nil
+	}
+	return f.rules[i]
 }
 
 // digest tells definitions apart.

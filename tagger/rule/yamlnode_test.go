@@ -2,6 +2,7 @@ package rule
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -45,6 +46,34 @@ func TestRead_ofALifterTakesItsMatchFromAnywhere(t *testing.T) {
 		f := readOne(t, text)
 		if len(f.problems) > 0 || f.rules[0].Status != OfLifter || f.rules[0].Match["threshold"] != 3 || !slices.Contains(f.rules[0].keys, "rule_id") {
 			t.Errorf("%s: %v, %+v", name, f.problems, f.rules)
+		}
+	}
+}
+
+func TestRead_readsAgainWhatChangedOrMoved(t *testing.T) {
+	t.Parallel()
+	read := func(text string, known *File) *File {
+		return memory(map[string]string{"a.yml": text}).Read("a.yml", known)
+	}
+	second := strings.ReplaceAll(plainRule, "R1", "R2")
+	before := read(plainRule+"---\n"+second+"---\nid: R3\n", nil)
+	for name, c := range map[string]struct {
+		text string
+		same []bool
+	}{
+		"a comment behind": {plainRule + "---\n" + second + "# why\n", []bool{true, true}},
+		"the second":       {plainRule + "---\n" + strings.ReplaceAll(second, "low", "high"), []bool{true, false}},
+		"a comment before": {"# why\n" + plainRule + "---\n" + second, []bool{false, false}},
+		"a faulty one":     {plainRule + "---\n" + second + "---\nid: R3\n# why\n", []bool{true, true, false}},
+	} {
+		after := read(c.text, before)
+		for i, same := range c.same {
+			if (after.rules[i] == before.rules[i]) != same {
+				t.Errorf("%s: rule %d is the same: %t, want %t", name, i, !same, same)
+			}
+		}
+		if faulty := len(c.same) > 2; len(after.rules) != len(c.same) || (len(after.problems) > 0) != faulty {
+			t.Errorf("%s: %d rules, %v", name, len(after.rules), after.problems)
 		}
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/dlclark/regexp2"
 )
@@ -41,10 +43,37 @@ const (
 
 var errSearch = errors.New("the search for a pattern took too long")
 
+// patterns are those that are in use, by what they were compiled of, as weak
+// pointers. A rule that is read again keeps its patterns, and so their tables.
+var patterns sync.Map
+
+type patternKey struct {
+	source       string
+	unicodeWords bool
+}
+
 func newPattern(source string) (*pattern, error) { return compilePattern(source, false) }
 
-// compilePattern compiles source; see newTable about unicodeWords.
+// compilePattern compiles source, if that has not been done; see newTable about
+// unicodeWords.
 func compilePattern(source string, unicodeWords bool) (*pattern, error) {
+	key := patternKey{source, unicodeWords}
+	if known, ok := patterns.Load(key); ok {
+		if p := known.(weak.Pointer[pattern]).Value(); p != nil {
+			return p, nil
+		}
+	}
+	p, err := parsePattern(source, unicodeWords)
+	if err != nil {
+		return nil, err
+	}
+	known := weak.Make(p)
+	patterns.Store(key, known)
+	runtime.AddCleanup(p, func(key patternKey) { patterns.CompareAndDelete(key, known) }, key)
+	return p, nil
+}
+
+func parsePattern(source string, unicodeWords bool) (*pattern, error) {
 	if len(source) > maxPattern {
 		return nil, fmt.Errorf("pattern of %d bytes, at most %d are allowed", len(source), maxPattern)
 	}

@@ -5,10 +5,12 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"regexp/syntax"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode"
 )
 
@@ -308,6 +310,30 @@ func TestFoldingPutsEqualRunesTogether(t *testing.T) {
 		}
 		if least := foldRune(r); foldRune(least) != least {
 			t.Errorf("%U is folded to %U, which is not folded", r, least)
+		}
+	}
+}
+
+func TestPattern_isSharedAsLongAsItIsInUse(t *testing.T) {
+	t.Parallel()
+	const source = `shared[0-9]+pattern`
+	first, err := newPattern(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := newPattern(source); again != first {
+		t.Error("the same source was compiled twice")
+	}
+	if other, _ := compilePattern(source, true); other == first {
+		t.Error("other words, the same pattern")
+	}
+	runtime.KeepAlive(first)
+	for start := time.Now(); ; runtime.GC() { // cleanups run some time after a collection
+		if _, known := patterns.Load(patternKey{source, false}); !known {
+			return
+		}
+		if time.Since(start) > time.Minute {
+			t.Fatal("a pattern that nobody has is still known")
 		}
 	}
 }

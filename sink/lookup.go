@@ -25,7 +25,7 @@ func (d *DB) AttackersByUUID(ctx context.Context, uuids []string) (map[string]tt
 }
 
 func (d *DB) attackers(ctx context.Context, by string, keys []string, keyOf func(ttp.Attacker) string) (map[string]ttp.Attacker, error) {
-	found := make(map[string]ttp.Attacker)
+	found := make(map[string]ttp.Attacker, len(keys))
 	keys = slices.DeleteFunc(slices.Clone(keys), namesNoRow)
 	country, err := d.countryColumn(ctx)
 	if err != nil {
@@ -36,22 +36,13 @@ func (d *DB) attackers(ctx context.Context, by string, keys []string, keyOf func
 		for i, key := range chunk {
 			args[i] = key
 		}
-		query := "SELECT uuid, ip, COALESCE(identity_id, ''), CAST(first_seen AS CHAR), CAST(last_seen AS CHAR), " + country +
-			" FROM attackers WHERE " + by + " IN (" + marks(len(args)) + ")"
+		query := "SELECT uuid, ip, COALESCE(identity_id, ''), " + country + " FROM attackers WHERE " + by + " IN (" + marks(len(args)) + ")" +
+			" ORDER BY last_seen, uuid"
 		err := each(ctx, d.read, query, args, func(scan func(...any) error) error {
 			var a ttp.Attacker
-			var first, last string
-			if err := scan(&a.UUID, &a.Address, &a.IdentityUUID, &first, &last, &a.Country); err != nil {
-				return err
-			}
-			a.FirstSeen, _ = parseTime(first)
-			a.LastSeen, _ = parseTime(last)
-			// The column may fold case; the key is what was asked for.
-			key := keyOf(a)
-			if b, ok := found[key]; !ok || later(a, b) {
-				found[key] = a
-			}
-			return nil
+			err := scan(&a.UUID, &a.Address, &a.IdentityUUID, &a.Country)
+			found[keyOf(a)] = a // the column may fold case; the key is what was asked for
+			return err
 		})
 		if err != nil {
 			return nil, fmt.Errorf("read attackers: %w", err)
@@ -75,13 +66,6 @@ func (d *DB) countryColumn(ctx context.Context) (expression string, err error) {
 // ask a column of another character set for one fails the query (1267), and
 // with it those of all others in the batch.
 func namesNoRow(key string) bool { return !isASCII(key) }
-
-func later(a, b ttp.Attacker) bool {
-	if c := a.LastSeen.Compare(b.LastSeen); c != 0 {
-		return c > 0
-	}
-	return a.UUID > b.UUID
-}
 
 // CreateAttackers gives attackers minimal rows; those that have one keep it.
 // One that the table does not take, which its address is to blame for, is

@@ -46,9 +46,9 @@ type Refusal struct {
 type Attacker struct {
 	UUID         string
 	Address      string
-	IdentityUUID string // "" if it has not been resolved to an identity
-	Country      string // ISO 3166 alpha-2, "" if the database does not say
-	FirstSeen    time.Time
+	IdentityUUID string    // "" if it has not been resolved to an identity
+	Country      string    // ISO 3166 alpha-2, "" if the database does not say
+	FirstSeen    time.Time // of one that is to be created, as is LastSeen
 	LastSeen     time.Time
 }
 

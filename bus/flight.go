@@ -13,8 +13,9 @@ import (
 // flight is what is published together and answered later, in any order. It is
 // not safe for concurrent use, and must land.
 type flight struct {
-	bus  *Bus
-	wire *wire
+	bus    *Bus
+	wire   *wire
+	stream string // that is to take the messages; "" for any
 
 	// settled is called once for each message that was sent: with nil when a
 	// stream has it, as new or as known already, else with the reason.
@@ -32,7 +33,7 @@ func (b *Bus) fly(stream string, settled func(part int, err error)) (*flight, er
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	f := &flight{bus: b, wire: w, settled: settled, timer: time.NewTimer(answerWithin)}
+	f := &flight{bus: b, wire: w, stream: stream, settled: settled, timer: time.NewTimer(answerWithin)}
 	f.msg.Header = make(nats.Header, 3)
 	if stream != "" {
 		f.msg.Header[jetstream.ExpectedStreamHeader] = []string{stream}
@@ -111,6 +112,10 @@ func (f *flight) land(ctx context.Context) {
 	f.bus.wires.put(f.wire)
 }
 
+// doubtAfter is from when on silence is a reason to ask whether there is a stream
+// at all. Where somebody listens to a subject, the server does not say so by itself.
+const doubtAfter = time.Second
+
 // await takes the next answer, or notes that none will come.
 func (f *flight) await(ctx context.Context) {
 	select {
@@ -119,18 +124,33 @@ func (f *flight) await(ctx context.Context) {
 		return
 	default:
 	}
-	f.timer.Reset(answerWithin)
+	if f.wait(ctx, doubtAfter) {
+		return
+	}
+	if f.stream != "" && f.bus.isGone(ctx, f.stream) {
+		f.err = jetstream.ErrStreamNotFound
+		return
+	}
+	if !f.wait(ctx, answerWithin-doubtAfter) {
+		f.err = jetstream.ErrAsyncPublishTimeout
+	}
+}
+
+// wait reports whether within that time an answer came, which it takes, or a
+// reason why none will, which it notes.
+func (f *flight) wait(ctx context.Context, within time.Duration) bool {
+	f.timer.Reset(within)
 	select {
 	case m := <-f.wire.answers:
 		f.take(m)
-		return
 	case <-f.wire.away:
 		f.err = nats.ErrDisconnected
-	case <-f.timer.C:
-		f.err = jetstream.ErrAsyncPublishTimeout
 	case <-ctx.Done():
 		f.err = ctx.Err()
+	case <-f.timer.C:
+		return false
 	}
+	return true
 }
 
 func (f *flight) take(m *nats.Msg) {

@@ -40,13 +40,17 @@ func (p *Publisher) Publish(ctx context.Context, announcements []ttp.Announcemen
 	if p.bus.o.Together {
 		done, left = p.publishTogether(ctx, announcements)
 	}
+	restored := false
 	for attempt := 1; len(left) > 0; attempt++ {
 		failed := p.attempt(ctx, left)
 		done, left, err = sortOut(done, left, failed)
-		if attempt == electionTries || !errors.Is(err, jetstream.ErrNoStreamResponse) || !pause(ctx, electionWait) {
-			p.bus.restoreAfter(ctx, err)
+		if attempt < electionTries && errors.Is(err, jetstream.ErrNoStreamResponse) && pause(ctx, electionWait) {
+			continue
+		}
+		if restored || !p.bus.restoreAfter(ctx, err) {
 			break
 		}
+		restored = true
 	}
 	return done, err
 }

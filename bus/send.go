@@ -121,7 +121,7 @@ const (
 func cureOf(err error) string {
 	var api *jetstream.APIError
 	switch {
-	case errors.Is(err, jetstream.ErrNoStreamResponse):
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, jetstream.ErrStreamNotFound):
 		return "no stream takes it: make it with `ttp-worker provision`, or run with --provision"
 	case errors.Is(err, jetstream.ErrAsyncPublishTimeout), errors.Is(err, nats.ErrTimeout):
 		return "no stream answers: `ttp-worker doctor` looks at the streams and at what the account of --nats may publish"

@@ -88,12 +88,22 @@ func (b *Bus) restore(ctx context.Context) bool {
 // somebody listens to the subject without a stream, the server does not say so
 // and the answer just fails to come.
 func (b *Bus) restoreAfter(ctx context.Context, err error) bool {
-	for _, silent := range []error{jetstream.ErrNoStreamResponse, jetstream.ErrAsyncPublishTimeout, nats.ErrTimeout, context.DeadlineExceeded} {
+	for _, silent := range []error{
+		jetstream.ErrNoStreamResponse, jetstream.ErrStreamNotFound, jetstream.ErrAsyncPublishTimeout, nats.ErrTimeout, context.DeadlineExceeded,
+	} {
 		if errors.Is(err, silent) {
 			return b.restore(ctx)
 		}
 	}
 	return false
+}
+
+// isGone reports whether the server says that there is no such stream.
+func (b *Bus) isGone(ctx context.Context, stream string) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	_, err := b.js.Stream(ctx, stream)
+	return errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 func (b *Bus) streams(s Storage) []jetstream.StreamConfig {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -180,12 +181,18 @@ func (d *DB) HistoryCommands(ctx context.Context, uuids []string) (map[string]st
 // these principals' keys. The result is by address, decoy and service.
 func (d *DB) HistoryLogins(ctx context.Context, addresses, principals []string) (map[[3]string]ttp.LoginCounts, error) {
 	counts := make(map[[3]string]ttp.LoginCounts)
-	in := make([]any, 0, len(addresses)+len(principals))
-	for _, a := range addresses {
-		in = append(in, a)
+	for chunk := range slices.Chunk(addresses, maxKeys) {
+		if err := d.countLogins(ctx, counts, chunk, principals); err != nil {
+			return nil, fmt.Errorf("count stored logins: %w", err)
+		}
 	}
+	return counts, nil
+}
+
+func (d *DB) countLogins(ctx context.Context, counts map[[3]string]ttp.LoginCounts, addresses, principals []string) error {
+	from, in := oneOf(addresses)
 	query := "SELECT attacker_ip, decky_name, service, SUM(CASE WHEN outcome IN ('success', 'accepted', 'granted', 'ok') THEN 0 ELSE attempt_count END) " +
-		"FROM credentials WHERE attacker_ip IN (" + marks(len(in)) + ") GROUP BY attacker_ip, decky_name, service" // #nosec G202 -- question marks
+		"FROM credentials WHERE attacker_ip" + from + " GROUP BY attacker_ip, decky_name, service" // #nosec G202 -- question marks
 	err := each(ctx, d.read, query, in, func(scan func(...any) error) error {
 		var key [3]string
 		c := ttp.LoginCounts{Passwords: make(map[string]int64)}
@@ -193,15 +200,13 @@ func (d *DB) HistoryLogins(ctx context.Context, addresses, principals []string) 
 		counts[key] = c
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("count stored logins: %w", err)
+	if err != nil || len(principals) == 0 {
+		return err
 	}
-	for _, p := range principals {
-		in = append(in, p)
-	}
-	query = "SELECT attacker_ip, decky_name, service, principal_key, COUNT(DISTINCT secret_sha256) FROM credentials WHERE attacker_ip IN (" +
-		marks(len(addresses)) + ") AND principal_key IN (" + marks(len(principals)) + ") GROUP BY attacker_ip, decky_name, service, principal_key" // #nosec G202 -- question marks
-	err = each(ctx, d.read, query, in, func(scan func(...any) error) error {
+	as, more := oneOf(principals)
+	query = "SELECT attacker_ip, decky_name, service, principal_key, COUNT(DISTINCT secret_sha256) FROM credentials WHERE attacker_ip" + from +
+		" AND principal_key" + as + " GROUP BY attacker_ip, decky_name, service, principal_key" // #nosec G202 -- question marks
+	return each(ctx, d.read, query, append(in, more...), func(scan func(...any) error) error {
 		var key [3]string
 		var principal string
 		var n int64
@@ -211,8 +216,4 @@ func (d *DB) HistoryLogins(ctx context.Context, addresses, principals []string) 
 		}
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("count stored passwords: %w", err)
-	}
-	return counts, nil
 }

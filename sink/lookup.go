@@ -31,7 +31,7 @@ func (d *DB) attackers(ctx context.Context, by string, keys []string, keyOf func
 	if err != nil {
 		return nil, err
 	}
-	for chunk := range slices.Chunk(keys, maxRows) {
+	for chunk := range slices.Chunk(keys, maxKeys) {
 		args := make([]any, len(chunk))
 		for i, key := range chunk {
 			args[i] = key
@@ -50,6 +50,12 @@ func (d *DB) attackers(ctx context.Context, by string, keys []string, keyOf func
 	}
 	return found, nil
 }
+
+// maxKeys is how many keys of an index that is not unique are looked up at once:
+// from 200 on (eq_range_index_dive_limit) the server does not look into the index
+// how many rows there are, but takes the statistics' word for it. Those may be of
+// the time before a wave, and then it reads the whole table each time.
+const maxKeys = 199
 
 // countryColumn is what says where an attacker's address is; our own schema
 // does not.

@@ -48,6 +48,50 @@ func TestReads_goByIndexes(t *testing.T) {
 	}
 }
 
+// TestAttackersByAddress_goesByTheIndex where the statistics are those of a table
+// that was as good as empty, as they are in the first minutes of a wave.
+func TestAttackersByAddress_goesByTheIndex(t *testing.T) {
+	for name, fresh := range databases {
+		t.Run(name, func(t *testing.T) {
+			dsn := fresh(t)
+			db, err := sink.Open(dsn, sink.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+			if err := db.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if name != "sqlite" {
+				if err := sink.Exec(t.Context(), db, "ALTER TABLE attackers STATS_PERSISTENT = 1, STATS_AUTO_RECALC = 0"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var wave []ttp.Attacker
+			var addresses []string
+			for n := range 3000 {
+				address := fmt.Sprintf("198.18.%d.%d", n/250, n%250)
+				wave, addresses = append(wave, ttp.Attacker{UUID: uuidOf(n), Address: address}), append(addresses, address)
+			}
+			if err := db.CreateAttackers(t.Context(), wave); err != nil {
+				t.Fatal(err)
+			}
+			queries, err := sink.RecordPlans(db, dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found, err := db.AttackersByAddress(t.Context(), addresses[:600]); err != nil || len(found) != 600 {
+				t.Fatalf("%d attackers, %v", len(found), err)
+			}
+			for _, q := range queries() {
+				if scans(q.Plan) {
+					t.Errorf("scans a table:\n%s\n%s", q.SQL, q.Plan)
+				}
+			}
+		})
+	}
+}
+
 // fillFleet stores 100 identities with an attacker each, in 10 campaigns, with
 // 60 tags each.
 func fillFleet(t *testing.T, db *sink.DB) {

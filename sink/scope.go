@@ -125,7 +125,7 @@ func armOf(attackers []string, identity string) arm {
 
 // chunked returns the keys of m in an order that stays the same, a statement's worth at a time.
 func chunked(m map[string]string) iter.Seq[[]string] {
-	return slices.Chunk(slices.Sorted(maps.Keys(m)), maxRows)
+	return slices.Chunk(slices.Sorted(maps.Keys(m)), maxKeys)
 }
 
 // oneOf returns the condition that a column has one of values. SQLite knows
@@ -258,7 +258,7 @@ func (d *DB) ends(ctx context.Context, table string, uuids []string) ([]string, 
 // where that is one of in.
 func (d *DB) pairs(ctx context.Context, query string, in []string) (map[string]string, error) {
 	pairs := map[string]string{}
-	for chunk := range slices.Chunk(in, maxRows) {
+	for chunk := range slices.Chunk(in, maxKeys) {
 		condition, args := oneOf(chunk)
 		err := each(ctx, d.read, query+condition, args, func(scan func(...any) error) error {
 			var key, value string

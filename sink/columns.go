@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"ttp-worker/ttp"
 )
 
 // columns are the columns of a table by their name in lower case.
@@ -133,7 +135,7 @@ func takesConfidence(v float64) error {
 // takesText says why the column would not store s as it is, nil if it would as
 // far as can be told from here.
 func (c *column) takesText(s string) error {
-	if isASCII(s) { // every column takes any of these characters
+	if ttp.IsASCII(s) { // every column takes any of these characters
 		return c.takesLength(int64(len(s)), int64(len(s)))
 	}
 	if !utf8.ValidString(s) {

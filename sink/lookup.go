@@ -71,7 +71,7 @@ func (d *DB) countryColumn(ctx context.Context) (expression string, err error) {
 // attackers write addresses, with zones of any text, and ids into headers. To
 // ask a column of another character set for one fails the query (1267), and
 // with it those of all others in the batch.
-func namesNoRow(key string) bool { return !isASCII(key) }
+func namesNoRow(key string) bool { return !ttp.IsASCII(key) }
 
 // CreateAttackers gives attackers minimal rows; those that have one keep it.
 // One that the table does not take, which its address is to blame for, is

@@ -194,7 +194,7 @@ func timeText(t time.Time, digits int) string {
 // surrogate pair, which an attacker can make a payload hold and MySQL refuses,
 // becomes U+FFFD.
 func asciiJSON(text string) string {
-	if !strings.Contains(text, `\u`) && isASCII(text) {
+	if !strings.Contains(text, `\u`) && ttp.IsASCII(text) {
 		return text
 	}
 	dst := make([]byte, 0, len(text)+len(text)/2)
@@ -240,13 +240,4 @@ func appendEscape(dst []byte, escape string) []byte {
 		return append(dst, `\ufffd`...)
 	}
 	return append(dst, escape...)
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }

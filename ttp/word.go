@@ -1,5 +1,7 @@
 package ttp
 
+import "unicode/utf8"
+
 // word is eight bytes of a text, which are looked at at once; see
 // https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord.
 type word uint64
@@ -37,4 +39,19 @@ func (w word) isPlain() bool {
 func (w word) isLiteral() bool {
 	quote, backslash := w^eachByte*'"', w^eachByte*'\\'
 	return (quote.zero()|backslash.zero()|w.control())&highBits == 0
+}
+
+// IsASCII reports whether s is ASCII and nothing else.
+func IsASCII(s string) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		if eightBytes(s)&highBits != 0 {
+			return false
+		}
+	}
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

@@ -18,6 +18,9 @@ func TestWord_stopsWhereBytesDo(t *testing.T) {
 			if !special[c] {
 				read = len(text)
 			}
+			if IsASCII(text) != (c < 0x80) {
+				t.Errorf("byte %#02x at %d: ASCII is %t", c, at, IsASCII(text))
+			}
 			s := scanner{text: text}
 			if s.literal(); plainPrefix(text) != written || s.pos != read {
 				t.Errorf("byte %#02x at %d: %d bytes are written as they are, %d read, want %d, %d", c, at, plainPrefix(text), s.pos, written, read)

@@ -77,15 +77,6 @@ const maxUnfolded = 3
 
 func fold(s string) string { return string(appendFolded(nil, s)) }
 
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
 // foldedLen returns the length of s folded.
 func foldedLen(s string) (n int) {
 	for i := 0; i < len(s); {

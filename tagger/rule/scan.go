@@ -1,6 +1,9 @@
 package rule
 
-import "ttp-worker/tagger/shell"
+import (
+	"ttp-worker/tagger/shell"
+	"ttp-worker/ttp"
+)
 
 // valuesOf reads a field, if that has not been done.
 func (s *scratch) valuesOf(slot int32) *values {
@@ -73,7 +76,7 @@ func (s *scratch) scanWords(a *automaton, text string, c *shell.Command, epoch u
 	if a == nil {
 		return
 	}
-	if isASCII(text) {
+	if ttp.IsASCII(text) {
 		s.layout.set(len(text), c, func(s string) int { return len(s) })
 		scanText(s, a, text, epoch, candidates)
 		return

@@ -16,14 +16,7 @@ func TestReads_goByIndexes(t *testing.T) {
 	for name, fresh := range databases {
 		t.Run(name, func(t *testing.T) {
 			dsn := fresh(t)
-			db, err := sink.Open(dsn, sink.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = db.Close() })
-			if err := db.Migrate(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			db := openMigrated(t, dsn)
 			fillFleet(t, db)
 			queries, err := sink.RecordPlans(db, dsn)
 			if err != nil {
@@ -54,14 +47,7 @@ func TestAttackersByAddress_goesByTheIndex(t *testing.T) {
 	for name, fresh := range databases {
 		t.Run(name, func(t *testing.T) {
 			dsn := fresh(t)
-			db, err := sink.Open(dsn, sink.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = db.Close() })
-			if err := db.Migrate(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			db := openMigrated(t, dsn)
 			if name != "sqlite" {
 				if err := sink.Exec(t.Context(), db, "ALTER TABLE attackers STATS_PERSISTENT = 1, STATS_AUTO_RECALC = 0"); err != nil {
 					t.Fatal(err)

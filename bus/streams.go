@@ -98,9 +98,10 @@ func (b *Bus) restoreAfter(ctx context.Context, err error) bool {
 	return false
 }
 
-// isGone reports whether the server says that there is no such stream.
+// isGone reports whether the server says that there is no such stream. One that
+// says nothing is not waited for much longer.
 func (b *Bus) isGone(ctx context.Context, stream string) bool {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, doubtAfter)
 	defer cancel()
 	_, err := b.js.Stream(ctx, stream)
 	return errors.Is(err, jetstream.ErrStreamNotFound)

@@ -10,10 +10,11 @@ import (
 	"io/fs"
 	"strings"
 	"time"
-	"unsafe"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
+
+	"ttp-worker/ttp"
 )
 
 // mysqlDialect is MySQL 8 and later, MariaDB 10.11 and later, and TiDB.
@@ -256,11 +257,8 @@ func (mysqlDialect) bind(statement string, texts ...string) (string, []any) {
 		dst = appendLiteral(append(dst, before...), s)
 		statement = rest
 	}
-	return asText(append(dst, statement...)), nil
+	return ttp.AsText(append(dst, statement...)), nil
 }
-
-// asText is text, to which nothing is written any more, without a copy of it.
-func asText(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
 
 // alongTime is nothing: the server looks how many rows a range has.
 func (mysqlDialect) alongTime() string { return "" }

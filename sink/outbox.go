@@ -134,7 +134,7 @@ func (w *writing) letter(list []ttp.Announcement) (n int, payload string) {
 		}
 		n++
 	}
-	return n, asText(append(b, ']'))
+	return n, ttp.AsText(append(b, ']'))
 }
 
 // letterLimit leaves room for quotes, which a statement escapes, and for a last

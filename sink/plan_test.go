@@ -41,40 +41,101 @@ func TestReads_goByIndexes(t *testing.T) {
 	}
 }
 
-// TestAttackersByAddress_goesByTheIndex where the statistics are those of a table
-// that was as good as empty, as they are in the first minutes of a wave.
-func TestAttackersByAddress_goesByTheIndex(t *testing.T) {
+// TestLookUps_goByTheIndexWhateverTheStatisticsSay asks for more keys than the
+// server looks into the index for, with statistics of a table that was as good as
+// empty, as they are in the first minutes of a wave.
+func TestLookUps_goByTheIndexWhateverTheStatisticsSay(t *testing.T) {
+	const wave, asked = 3000, 450
 	for name, fresh := range databases {
 		t.Run(name, func(t *testing.T) {
 			dsn := fresh(t)
 			db := openMigrated(t, dsn)
-			if name != "sqlite" {
-				if err := sink.Exec(t.Context(), db, "ALTER TABLE attackers STATS_PERSISTENT = 1, STATS_AUTO_RECALC = 0"); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var wave []ttp.Attacker
-			var addresses []string
-			for n := range 3000 {
-				address := fmt.Sprintf("198.18.%d.%d", n/250, n%250)
-				wave, addresses = append(wave, ttp.Attacker{UUID: uuidOf(n), Address: address}), append(addresses, address)
-			}
-			if err := db.CreateAttackers(t.Context(), wave); err != nil {
+			identity := uuidOf(9999)
+			if err := db.CreateIdentities(t.Context(), []string{identity}); err != nil {
 				t.Fatal(err)
 			}
+			if name != "sqlite" {
+				keepStatistics(t, db, "attackers", "ttp_tag")
+			}
+			var attackers []ttp.Attacker
+			var addresses []string
+			var arrived []ttp.Tagged
+			for n := range wave {
+				a := ttp.Attacker{UUID: uuidOf(n), Address: fmt.Sprintf("198.18.%d.%d", n/250, n%250)}
+				if n < asked {
+					a.IdentityUUID = identity
+				}
+				attackers, addresses = append(attackers, a), append(addresses, a.Address)
+				ev := &ttp.Event{Kind: ttp.Command, SourceID: a.Address, AttackerUUID: a.UUID}
+				tag := ttp.NewTag(ev, ttp.Finding{RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: "T1083", Confidence: 0.85, AttackRelease: "v19.2"})
+				arrived = append(arrived, ttp.Tagged{AttackerUUID: a.UUID, Tags: []ttp.Tag{tag}})
+			}
+			if err := db.CreateAttackers(t.Context(), attackers); err != nil {
+				t.Fatal(err)
+			}
+			write(t, db, arrived...)
 			queries, err := sink.RecordPlans(db, dsn)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if found, err := db.AttackersByAddress(t.Context(), addresses[:600]); err != nil || len(found) != 600 {
-				t.Fatalf("%d attackers, %v", len(found), err)
+			if found, err := db.AttackersByAddress(t.Context(), addresses[:asked]); err != nil || len(found) != asked {
+				t.Errorf("%d attackers, %v", len(found), err)
+			}
+			rollups, err := db.Rollups(t.Context(), ttp.Scope{By: ttp.ByIdentity, ID: identity}, ttp.Filter{})
+			if err != nil || len(rollups) != 1 || rollups[0].Count != asked {
+				t.Errorf("%+v, %v", rollups, err)
 			}
 			for _, q := range queries() {
 				if scans(q.Plan) {
-					t.Errorf("scans a table:\n%s\n%s", q.SQL, q.Plan)
+					t.Errorf("scans a table:\n%.200s\n%s", q.SQL, q.Plan)
 				}
 			}
 		})
+	}
+}
+
+// keepStatistics makes the statistics of tables stay as they are.
+func keepStatistics(t *testing.T, db *sink.DB, tables ...string) {
+	t.Helper()
+	for _, table := range tables {
+		if err := sink.Exec(t.Context(), db, "ALTER TABLE "+table+" STATS_PERSISTENT = 1, STATS_AUTO_RECALC = 0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The addresses are more than are asked for at once.
+func TestHistoryLogins_areThoseOfAllAddresses(t *testing.T) {
+	const wave, asked = 3000, 450
+	dsn := databases["decnet"](t)
+	db := openMigrated(t, dsn)
+	keepStatistics(t, db, "credentials")
+	var addresses []string
+	for n := range wave {
+		addresses = append(addresses, fmt.Sprintf("198.18.%d.%d", n/250, n%250))
+		err := sink.Exec(t.Context(), db, "INSERT INTO credentials (attacker_ip, decky_name, service, principal_key, secret_kind, secret_sha256, fields, first_seen, last_seen, attempt_count) "+
+			"VALUES (?, 'd', 'ssh', 'root', 'plain', 'x', '{}', '2026-05-01', '2026-05-01', 3)", addresses[n])
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	queries, err := sink.RecordPlans(db, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, principals := range [][]string{{"root"}, nil} {
+		counts, err := db.HistoryLogins(t.Context(), addresses[:asked], principals)
+		if err != nil || len(counts) != asked {
+			t.Fatalf("%d counts, %v", len(counts), err)
+		}
+		if last := counts[[3]string{addresses[asked-1], "d", "ssh"}]; last.Failed != 3 || len(last.Passwords) != len(principals) {
+			t.Errorf("principals %q: %+v", principals, last)
+		}
+	}
+	for _, q := range queries() {
+		if scans(q.Plan) {
+			t.Errorf("scans a table:\n%.200s\n%s", q.SQL, q.Plan)
+		}
 	}
 }
 

@@ -13,6 +13,10 @@ import (
 // Value stands for an absent one; every question to it answers no.
 type Value string
 
+// AsText returns text as a string that shares its memory: the caller promises
+// that nobody writes to it any more.
+func AsText(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
+
 // Quote returns s as a JSON string in ASCII.
 func Quote(s string) Value {
 	if plainPrefix(s) == len(s) {
@@ -255,7 +259,7 @@ func unescape(body string) string {
 			body = body[2:]
 		}
 	}
-	return unsafe.String(unsafe.SliceData(dst), len(dst)) // nobody writes to it any more
+	return AsText(dst)
 }
 
 // meaning is what the byte behind a backslash stands for.

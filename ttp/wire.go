@@ -55,15 +55,6 @@ func appendNullable(dst []byte, name, value string) []byte {
 	return append(dst, `":null`...)
 }
 
-// TagUUIDs returns the uuids of the tags, in their order.
-func (t *Tagged) TagUUIDs() []string {
-	uuids := make([]string, len(t.Tags))
-	for i := range t.Tags {
-		uuids[i] = t.Tags[i].UUID
-	}
-	return uuids
-}
-
 // Techniques returns the distinct technique ids of the tags, sorted.
 func (t *Tagged) Techniques() []string {
 	return t.techniques(make([]string, 0, len(t.Tags)))

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"time"
-	"unsafe"
 
 	"go.uber.org/zap"
 
@@ -72,7 +71,7 @@ func (l *lane) newBatch(deliveries []Delivery) *batch {
 	for i, d := range deliveries {
 		it := &items[i]
 		it.delivery = d
-		m, err := intake.Decode(d.Subject(), textOf(d.Data()))
+		m, err := intake.Decode(d.Subject(), ttp.AsText(d.Data()))
 		switch {
 		case err != nil:
 			it.lasting = verdict{action: actReject, reason: "malformed", err: err}
@@ -90,9 +89,6 @@ func (l *lane) newBatch(deliveries []Delivery) *batch {
 	}
 	return b
 }
-
-// textOf is data, which nobody writes to, as a string without a copy of it.
-func textOf(data []byte) string { return unsafe.String(unsafe.SliceData(data), len(data)) }
 
 var errMalformedEntries = errors.New("some entries of a list are neither text nor an object with text; the others were processed")
 

@@ -2,70 +2,126 @@ package bus
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"ttp-worker/worker"
 )
 
 // delivery is a message that the consumer handed over.
 type delivery struct {
-	msg     jetstream.Msg
-	subject string
+	bus     *Bus
+	msg     *nats.Msg
 	meta    worker.Meta
-	nc      *nats.Conn
+	settled atomic.Bool
 }
 
 var _ worker.Delivery = (*delivery)(nil)
 
-func newDelivery(nc *nats.Conn, msg jetstream.Msg, subject string) *delivery {
-	d := &delivery{msg: msg, subject: subject, nc: nc}
-	if m, err := msg.Metadata(); err == nil { // the library has read it once already
-		d.meta = worker.Meta{
-			Stream:      m.Stream,
-			Sequence:    m.Sequence.Stream,
-			Deliveries:  int(m.NumDelivered),
-			At:          m.Timestamp.UTC(),
-			TraceParent: traceParent(msg.Headers()),
-		}
+func newDelivery(b *Bus, msg *nats.Msg) *delivery {
+	d := &delivery{bus: b, msg: msg}
+	if meta, ok := origin(msg.Reply); ok {
+		d.meta = meta
+		d.meta.TraceParent = traceParent(msg.Header)
 	}
 	return d
 }
 
-func (d *delivery) Subject() string      { return d.subject }
-func (d *delivery) Data() []byte         { return d.msg.Data() }
-func (d *delivery) Meta() worker.Meta    { return d.meta }
-func (d *delivery) Headers() nats.Header { return d.msg.Headers() }
-
-func (d *delivery) Ack() error                        { return settled(d.msg.Ack()) }
-func (d *delivery) AckSync(ctx context.Context) error { return settled(d.msg.DoubleAck(ctx)) }
-func (d *delivery) Reject(reason string) error {
-	return settled(d.msg.TermWithReason(oneLine(reason, maxReason)))
+// origin reads where a message is from out of the subject for its answers. ok is
+// false if that is none of a consumer. Since 2.10 servers may write the second form:
+//
+//	$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer's>.<nanoseconds>.<pending>
+//	$JS.ACK.<domain>.<account>.<stream>.….<pending>.<token>
+//
+// See https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md.
+func origin(reply string) (meta worker.Meta, ok bool) {
+	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
+	if !ok {
+		return worker.Meta{}, false
+	}
+	dots := strings.Count(rest, ".")
+	if dots >= 8 {
+		_, rest, _ = strings.Cut(rest, ".")
+		_, rest, _ = strings.Cut(rest, ".")
+	} else if dots != 6 {
+		return worker.Meta{}, false
+	}
+	var parts [7]string // the stream first
+	for i := range parts {
+		parts[i], rest, _ = strings.Cut(rest, ".")
+	}
+	deliveries, err1 := strconv.Atoi(parts[2])
+	sequence, err2 := strconv.ParseUint(parts[3], 10, 64)
+	nanoseconds, err3 := strconv.ParseInt(parts[5], 10, 64)
+	return worker.Meta{
+		Stream: parts[0], Sequence: sequence, Deliveries: deliveries, At: time.Unix(0, nanoseconds).UTC(),
+	}, err1 == nil && err2 == nil && err3 == nil
 }
-func (d *delivery) InProgress() error { return settled(d.msg.InProgress()) }
+
+func (d *delivery) Subject() string      { return d.bus.bare(d.msg.Subject) }
+func (d *delivery) Data() []byte         { return d.msg.Data }
+func (d *delivery) Meta() worker.Meta    { return d.meta }
+func (d *delivery) Headers() nats.Header { return d.msg.Header }
+
+// What a consumer is told of a message, see ADR-15.
+var (
+	saysAck        = []byte("+ACK")
+	saysNak        = []byte("-NAK")
+	saysInProgress = []byte("+WPI")
+)
+
+func (d *delivery) Ack() error { return d.settle(saysAck) }
+
+func (d *delivery) AckSync(ctx context.Context) error {
+	if d.settled.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	_, err := d.bus.nc.RequestWithContext(ctx, d.msg.Reply, saysAck)
+	d.settled.Store(err == nil)
+	return err
+}
+
+func (d *delivery) Reject(reason string) error {
+	return d.settle([]byte("+TERM " + oneLine(reason, maxReason)))
+}
 
 func (d *delivery) Retry(after time.Duration) error {
-	return settled(d.msg.NakWithDelay(after))
+	if after <= 0 {
+		return d.settle(saysNak)
+	}
+	return d.settle(fmt.Appendf(nil, `%s {"delay": %d}`, saysNak, after.Nanoseconds()))
+}
+
+func (d *delivery) InProgress() error {
+	if d.settled.Load() {
+		return nil
+	}
+	return d.bus.nc.Publish(d.msg.Reply, saysInProgress)
 }
 
 // Recall implements [worker.Delivery]: the server takes a second, undelayed
 // "nak" of the same delivery. If the message has been delivered or settled
 // since, it does nothing.
 func (d *delivery) Recall() func() error {
-	nc, reply := d.nc, strings.Clone(d.msg.Reply())
-	return func() error { return nc.Publish(reply, []byte("-NAK")) }
+	nc, reply := d.bus.nc, strings.Clone(d.msg.Reply)
+	return func() error { return nc.Publish(reply, saysNak) }
 }
 
-// settled takes it as good if the message was settled before.
-func settled(err error) error {
-	if errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+// settle sends the last word on a message. One that had it already is good.
+func (d *delivery) settle(word []byte) error {
+	if d.settled.Load() {
 		return nil
 	}
+	err := d.bus.nc.Publish(d.msg.Reply, word)
+	d.settled.Store(err == nil)
 	return err
 }
 

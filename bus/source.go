@@ -27,11 +27,6 @@ type Batch struct {
 	Waiting func()
 }
 
-// pullExpiry is how long a request for messages stays open. It is also how
-// long Close may take and how long a request that was lost with a connection
-// is missed, hence short; a request costs the server next to nothing.
-const pullExpiry = time.Second
-
 // Bounds of the pause after a failure.
 const (
 	minPause = 100 * time.Millisecond
@@ -54,11 +49,8 @@ type Source struct {
 	cons  jetstream.Consumer // nil until it is known to exist
 	queue []worker.Delivery  // taken from the open request, not handed over yet
 
-	pull   jetstream.MessageBatch // nil if no request is open
-	msgs   <-chan jetstream.Msg   // of pull; closed by the library when it ends
-	opened time.Time              // when pull was
-	taken  int                    // messages taken from pull
-	large  bool                   // the next request is for one message of any size
+	pull  *pull // nil if no request is open
+	large bool  // the next request is for one message of any size
 }
 
 var _ worker.Source = (*Source)(nil)
@@ -99,21 +91,19 @@ func (s *Source) first(ctx context.Context) (worker.Delivery, error) {
 			s.stumble(ctx, err)
 			continue
 		}
-		select {
-		case msg, ok := <-s.msgs:
-			if ok {
-				s.well()
-				return s.take(msg), nil
-			}
+		if msg := s.pull.next(ctx, pullSilence); msg != nil {
+			s.well()
+			return newDelivery(s.bus, msg), nil
+		}
+		if ctx.Err() == nil {
 			s.ended(ctx)
-		case <-ctx.Done():
 		}
 	}
 }
 
 // gather collects what comes right behind first.
 func (s *Source) gather(ctx context.Context, first worker.Delivery) []worker.Delivery {
-	batch := append(make([]worker.Delivery, 0, 1+max(len(s.queue), len(s.msgs))), first)
+	batch := append(make([]worker.Delivery, 0, 1+s.waiting()), first)
 	size := len(first.Data())
 	deadline := time.Now().Add(s.batch.Wait)
 	for len(batch) < s.batch.Size && size < s.batch.Bytes {
@@ -127,6 +117,14 @@ func (s *Source) gather(ctx context.Context, first worker.Delivery) []worker.Del
 	return batch
 }
 
+// waiting is how many messages are there already.
+func (s *Source) waiting() int {
+	if s.pull == nil {
+		return len(s.queue)
+	}
+	return len(s.queue) + len(s.pull.msgs)
+}
+
 // soon returns the next message if there is one within wait.
 func (s *Source) soon(ctx context.Context, wait time.Duration) (worker.Delivery, bool) {
 	if d, ok := s.queued(); ok {
@@ -135,25 +133,11 @@ func (s *Source) soon(ctx context.Context, wait time.Duration) (worker.Delivery,
 	if s.pull == nil || wait <= 0 {
 		return nil, false
 	}
-	select {
-	case msg, ok := <-s.msgs: // no timer while they come in a row
-		if ok {
-			return s.take(msg), true
-		}
+	msg := s.pull.next(ctx, wait)
+	if msg == nil {
 		return nil, false
-	default:
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case msg, ok := <-s.msgs:
-		if ok {
-			return s.take(msg), true
-		}
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return nil, false
+	return newDelivery(s.bus, msg), true
 }
 
 // queued returns the oldest message of the queue.
@@ -166,24 +150,16 @@ func (s *Source) queued() (worker.Delivery, bool) {
 	return d, true
 }
 
-func (s *Source) take(msg jetstream.Msg) worker.Delivery {
-	s.taken++
-	return newDelivery(s.bus.nc, msg, s.bus.bare(msg.Subject()))
-}
-
 // Held implements [worker.Source].
 func (s *Source) Held() []worker.Delivery {
-	for {
-		select {
-		case msg, ok := <-s.msgs:
-			if !ok {
-				return s.queue
-			}
-			s.queue = append(s.queue, s.take(msg))
-		default:
-			return s.queue
+	for s.pull != nil {
+		msg := s.pull.next(context.Background(), 0)
+		if msg == nil {
+			break
 		}
+		s.queue = append(s.queue, newDelivery(s.bus, msg))
 	}
+	return s.queue
 }
 
 // open makes sure that a request for messages is open.
@@ -201,20 +177,20 @@ func (s *Source) open(ctx context.Context) error {
 		}
 		s.cons = cons
 	}
-	size, opts := s.batch.Size, []jetstream.FetchOpt{jetstream.FetchMaxWait(pullExpiry)}
+	messages, bytes := s.batch.Size, 0
 	switch {
 	case s.large:
-		size = 1
+		messages = 1
 	case replicated(s.cons):
-		size = min(size, s.pullMessages())
+		messages = min(messages, s.pullMessages())
 	default:
-		opts = append(opts, jetstream.FetchMaxBytes(s.pullBytes()))
+		bytes = s.pullBytes()
 	}
-	pull, err := s.cons.Fetch(size, opts...)
+	pull, err := s.bus.request(messages, bytes)
 	if err != nil {
 		return err
 	}
-	s.pull, s.msgs, s.opened, s.taken, s.large = pull, pull.Messages(), time.Now(), 0, false
+	s.pull, s.large = pull, false
 	return nil
 }
 
@@ -241,16 +217,24 @@ func (s *Source) pullMessages() int {
 
 // ended looks at why a request is over and forgets it.
 func (s *Source) ended(ctx context.Context) {
-	err := s.pull.Error()
-	if err == nil && s.taken == 0 && time.Since(s.opened) < pullExpiry/2 {
+	err := s.pull.reason
+	if err == nil && s.pull.taken == 0 && time.Since(s.pull.opened) < pullExpiry/2 {
 		err, s.large = errEmptyPull, true
 	}
-	s.pull, s.msgs = nil, nil
+	s.forget()
 	if err == nil {
 		s.well()
 		return
 	}
 	s.stumble(ctx, err)
+}
+
+// forget forgets the open request. One that is not over was lost.
+func (s *Source) forget() {
+	if s.pull != nil && !s.pull.over {
+		s.pull.end(nil)
+	}
+	s.pull = nil
 }
 
 // well notes that the consumer answers.
@@ -291,13 +275,16 @@ func (s *Source) Close() error {
 	for _, d := range s.queue {
 		handBack(d)
 	}
-	if s.pull != nil {
-		for msg := range s.msgs {
-			handBack(s.take(msg))
-			held++
+	for s.pull != nil {
+		msg := s.pull.next(context.Background(), pullSilence)
+		if msg == nil {
+			break
 		}
+		handBack(newDelivery(s.bus, msg))
+		held++
 	}
-	s.queue, s.pull, s.msgs = nil, nil, nil
+	s.forget()
+	s.queue = nil
 	if held == 0 || failed != nil {
 		return failed
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -107,6 +108,17 @@ func TestFetch(t *testing.T) {
 		b := busOn(t, o)
 		publish(t, b, 1, 3)
 		ackAll(t, collect(t, source(t, b, bus.Batch{}), 4))
+	})
+
+	t.Run("a message that looks like the server's own words comes through", func(t *testing.T) {
+		t.Parallel()
+		f := start(t, bus.Options{})
+		m := &nats.Msg{Subject: "attacker.http", Header: nats.Header{"Status": {"409"}, "Description": {"Consumer Deleted"}}}
+		if _, err := f.js.PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, f.bus, 0, 1)
+		ackAll(t, collect(t, source(t, f.bus, bus.Batch{}), 2))
 	})
 
 	t.Run("a message says where it is from", func(t *testing.T) {

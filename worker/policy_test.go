@@ -485,3 +485,23 @@ func TestOutbox_isSweptWhenTheBusIsBack(t *testing.T) {
 		}
 	})
 }
+
+// TestOutage_endsSoonAfterItsCause holds what docs/delivery.md says: however long
+// the database was away, work goes on within 6 s.
+func TestOutage_endsSoonAfterItsCause(t *testing.T) {
+	for lasting := range 20 {
+		in(t, func(t *testing.T) {
+			s := newServer("a")
+			s.refuse = func(string) error { return errors.New("away") }
+			s.run(t, nil)
+			time.Sleep(time.Minute + time.Duration(lasting)*700*time.Millisecond)
+			s.mu.Lock()
+			s.refuse = nil
+			s.mu.Unlock()
+			time.Sleep(6 * time.Second)
+			if !s.has("a") {
+				t.Error("not stored")
+			}
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"path"
 	"regexp"
 	"slices"
@@ -24,8 +25,16 @@ type File struct {
 	Name string // source and path, for messages
 
 	sum      [sha256.Size]byte // of its content; zero: it could not be read
+	pieces   map[piece][]*definition
 	rules    []*definition
 	problems []Problem
+}
+
+// piece is some documents of a file: the hash of their text, and the line where
+// it begins.
+type piece struct {
+	sum  [sha256.Size]byte
+	line int
 }
 
 // Readable reports whether the file could be read at all.
@@ -80,8 +89,8 @@ func isRuleFile(name string) bool {
 
 // Read reads the rule file at a path that [Source.Files] returned. One that
 // cannot be read is a file with a problem. Known is what was read there
-// before, or nil; it is returned if the content is the same, and rules in it that
-// are the same are not read again.
+// before, or nil; it is returned if the content is the same, and rules in it
+// whose text is the same are not read again.
 func (src Source) Read(name string, known *File) *File {
 	f := &File{Name: path.Join(src.Name, name)}
 	data, err := readFile(src.FS, name)
@@ -93,16 +102,72 @@ func (src Source) Read(name string, known *File) *File {
 	if known != nil && known.Readable() && known.sum == f.sum {
 		return known
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
+	f.pieces = make(map[piece][]*definition)
+	for text, line := range documents(data) {
+		f.piece(text, line, known)
+	}
+	return f
+}
+
+// documents takes the text of a file apart into its documents. Each is there
+// with the number of its first line, from 1 on. A document begins where a line
+// begins with three dashes, which nothing inside one may: YAML 1.2, section 9.1.4.
+// A file that has more than that between two documents is not taken apart.
+func documents(data []byte) iter.Seq2[[]byte, int] {
+	return func(yield func([]byte, int) bool) {
+		from, line, splits := 0, 1, !isOddYAML(data)
+		for i := 0; splits; {
+			next := bytes.Index(data[i:], []byte("\n---"))
+			if next < 0 {
+				break
+			}
+			i += next + len("\n")
+			if rest := data[i+len("---"):]; len(rest) > 0 && strings.IndexByte(" \t\r\n", rest[0]) < 0 {
+				continue
+			}
+			if !yield(data[from:i], line) {
+				return
+			}
+			from, line = i, line+bytes.Count(data[from:i], []byte("\n"))
+		}
+		yield(data[from:], line)
+	}
+}
+
+// isOddYAML reports whether the text may have directives, ends of documents, or
+// line ends that are neither those of Unix nor those of Windows.
+func isOddYAML(data []byte) bool {
+	has := func(s string) bool { return bytes.Contains(data, []byte(s)) }
+	begins := func(s string) bool { return bytes.HasPrefix(data, []byte(s)) || has("\n"+s) }
+	return begins("%") || begins("...") || has("\u0085") || has("\u2028") || has("\u2029") ||
+		bytes.Count(data, []byte("\r")) != bytes.Count(data, []byte("\r\n"))
+}
+
+// piece reads some documents of the file, unless they are known.
+func (f *File) piece(text []byte, line int, known *File) {
+	id := piece{sha256.Sum256(text), line}
+	if known != nil {
+		if rules, ok := known.pieces[id]; ok {
+			f.pieces[id], f.rules = rules, append(f.rules, rules...)
+			return
+		}
+	}
+	rules, problems := len(f.rules), len(f.problems)
+	dec := yaml.NewDecoder(pieceReader(text, line))
 	for {
 		var doc yaml.Node
-		if err := dec.Decode(&doc); err != nil {
-			if !errors.Is(err, io.EOF) {
-				f.problem("", "", fmt.Errorf("read rule file: %w", err))
-			}
-			return f
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		f.document(&doc, known)
+		if err != nil {
+			f.problem("", "", fmt.Errorf("read rule file: %w", err))
+			break
+		}
+		f.document(&doc)
+	}
+	if len(f.problems) == problems {
+		f.pieces[id] = f.rules[rules:len(f.rules):len(f.rules)]
 	}
 }
 
@@ -119,8 +184,13 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 	return data, err
 }
 
-// document reads one rule, unless it is known.
-func (f *File) document(doc *yaml.Node, known *File) {
+// pieceReader reads a piece as if it stood where it is, for the lines in messages.
+func pieceReader(text []byte, line int) io.Reader {
+	return io.MultiReader(strings.NewReader(strings.Repeat("\n", line-1)), bytes.NewReader(text))
+}
+
+// document reads one rule.
+func (f *File) document(doc *yaml.Node) {
 	if len(doc.Content) == 0 || resolve(doc.Content[0]).ShortTag() == "!!null" {
 		return
 	}
@@ -130,10 +200,6 @@ func (f *File) document(doc *yaml.Node, known *File) {
 		return
 	}
 	d := &definition{Info: Info{File: f.Name, Status: Loaded, Digest: digest(root)}, line: root.Line, tags: scalars(member(root, "tags"))}
-	if same := known.rule(d); same != nil {
-		f.rules = append(f.rules, same)
-		return
-	}
 	for i := 0; i < len(root.Content); i += 2 {
 		d.keys = append(d.keys, root.Content[i].Value)
 	}
@@ -151,21 +217,6 @@ func (f *File) document(doc *yaml.Node, known *File) {
 		err = errors.New("neither a DECNET rule (rule_id, match) nor a Sigma rule (detection, logsource)")
 	}
 	f.add(d, err)
-}
-
-// rule returns the faultless rule in f that says the same as d at the same place,
-// nil if there is none. f may be nil.
-func (f *File) rule(d *definition) *definition {
-	if f == nil {
-		return nil
-	}
-	i := slices.IndexFunc(f.rules, func(old *definition) bool {
-		return old.line == d.line && old.Digest == d.Digest && old.File == d.File && old.Status != Refused
-	})
-	if i < 0 {
-		return nil
-	}
-	return f.rules[i]
 }
 
 // digest tells definitions apart.

@@ -1,9 +1,14 @@
 package rule
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 func readOne(t *testing.T, text string) *File {
@@ -61,7 +66,7 @@ func TestRead_readsAgainWhatChangedOrMoved(t *testing.T) {
 		text string
 		same []bool
 	}{
-		"a comment behind": {plainRule + "---\n" + second + "# why\n", []bool{true, true}},
+		"a comment behind": {plainRule + "---\n" + second + "# why\n", []bool{true, false}},
 		"the second":       {plainRule + "---\n" + strings.ReplaceAll(second, "low", "high"), []bool{true, false}},
 		"a comment before": {"# why\n" + plainRule + "---\n" + second, []bool{false, false}},
 		"a faulty one":     {plainRule + "---\n" + second + "---\nid: R3\n# why\n", []bool{true, true, false}},
@@ -76,4 +81,56 @@ func TestRead_readsAgainWhatChangedOrMoved(t *testing.T) {
 			t.Errorf("%s: %d rules, %v", name, len(after.rules), after.problems)
 		}
 	}
+}
+
+// FuzzDocuments holds that a file that can be read as a whole says the same, at
+// the same lines, where it is read piece by piece.
+func FuzzDocuments(f *testing.F) {
+	f.Add("a: 1\n---\nb: 2\n--- {c: 3}\n---\n")
+	f.Add("---\na: |\n  x\n  ---\n  y\n---\nb: '\n\n  ---'\n")
+	f.Add("a: &x 1\nb: *x\n---\n# c\n\n\nd: >-\n  e\n ---\n")
+	f.Add("%YAML 1.1\n---\na: 1\n...\n%YAML 1.1\n---\nb: 2\n")
+	f.Add("a: 1\r\n---\r\nb: 2\r---\rc: 3\r\n")
+	f.Add("\ufeffa: [1,\n---, 2]\n---x: 1\n--- - a\n")
+	f.Add("- |\n---\n- \"a\n---\n\"\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		whole, err := said(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		var pieces []string
+		for text, line := range documents([]byte(text)) {
+			more, err := said(pieceReader(text, line))
+			if err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+			pieces = append(pieces, more...)
+		}
+		if !slices.Equal(whole, pieces) {
+			t.Errorf("as a whole %q, piece by piece %q", whole, pieces)
+		}
+	})
+}
+
+// said returns what each document says, and where.
+func said(r io.Reader) (list []string, err error) {
+	dec := yaml.NewDecoder(r)
+	for {
+		var doc yaml.Node
+		if err := dec.Decode(&doc); err != nil {
+			return list, ignore(err, io.EOF)
+		}
+		var values any
+		if len(doc.Content) == 0 || doc.Decode(&values) != nil || values == nil {
+			continue // empty, or not canonical: an alias may lead to itself
+		}
+		list = append(list, fmt.Sprintf("%d %s", doc.Content[0].Line, appendCanonical(nil, doc.Content[0])))
+	}
+}
+
+func ignore(err, ignored error) error {
+	if errors.Is(err, ignored) {
+		return nil
+	}
+	return err
 }

@@ -104,7 +104,16 @@ func (src Source) Read(name string, known *File) *File {
 	}
 	f.pieces = make(map[piece][]*definition)
 	for text, line := range documents(data) {
-		f.piece(text, line, known)
+		if f.piece(text, line, known) {
+			continue
+		}
+		// By itself it is no YAML: a mistake, or text of another encoding, or
+		// an anchor of a document above, which the parser knows.
+		f.pieces, f.rules, f.problems = nil, nil, nil
+		if err := eachDocument(data, 1, f.document); err != nil {
+			f.problem("", "", fmt.Errorf("read rule file: %w", err))
+		}
+		break
 	}
 	return f
 }
@@ -143,31 +152,46 @@ func isOddYAML(data []byte) bool {
 		bytes.Count(data, []byte("\r")) != bytes.Count(data, []byte("\r\n"))
 }
 
-// piece reads some documents of the file, unless they are known.
-func (f *File) piece(text []byte, line int, known *File) {
+// piece reads some documents of the file, unless they are known. ok is false if
+// they are no YAML.
+func (f *File) piece(text []byte, line int, known *File) (ok bool) {
 	id := piece{sha256.Sum256(text), line}
 	if known != nil {
 		if rules, ok := known.pieces[id]; ok {
 			f.pieces[id], f.rules = rules, append(f.rules, rules...)
-			return
+			return true
 		}
 	}
 	rules, problems := len(f.rules), len(f.problems)
-	dec := yaml.NewDecoder(pieceReader(text, line))
-	for {
-		var doc yaml.Node
-		err := dec.Decode(&doc)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			f.problem("", "", fmt.Errorf("read rule file: %w", err))
-			break
-		}
-		f.document(&doc)
+	if eachDocument(text, line, f.document) != nil {
+		return false
 	}
 	if len(f.problems) == problems {
-		f.pieces[id] = f.rules[rules:len(f.rules):len(f.rules)]
+		f.pieces[id] = slices.Clone(f.rules[rules:])
+	}
+	return true
+}
+
+// eachDocument parses documents, the first line of which is that one in the file.
+func eachDocument(text []byte, line int, do func(*yaml.Node)) error {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		var doc yaml.Node
+		if err := dec.Decode(&doc); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		moveDown(&doc, line-1)
+		do(&doc)
+	}
+}
+
+func moveDown(n *yaml.Node, lines int) {
+	n.Line += lines
+	for _, kid := range n.Content {
+		moveDown(kid, lines)
 	}
 }
 
@@ -182,11 +206,6 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 		err = fmt.Errorf("larger than %d bytes", maxFile)
 	}
 	return data, err
-}
-
-// pieceReader reads a piece as if it stood where it is, for the lines in messages.
-func pieceReader(text []byte, line int) io.Reader {
-	return io.MultiReader(strings.NewReader(strings.Repeat("\n", line-1)), bytes.NewReader(text))
 }
 
 // document reads one rule.

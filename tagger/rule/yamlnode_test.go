@@ -1,12 +1,13 @@
 package rule
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf16"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -94,15 +95,15 @@ func FuzzDocuments(f *testing.F) {
 	f.Add("\ufeffa: [1,\n---, 2]\n---x: 1\n--- - a\n")
 	f.Add("- |\n---\n- \"a\n---\n\"\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		whole, err := said(strings.NewReader(text))
+		whole, err := said([]byte(text), 1)
 		if err != nil {
 			return
 		}
 		var pieces []string
 		for text, line := range documents([]byte(text)) {
-			more, err := said(pieceReader(text, line))
+			more, err := said(text, line)
 			if err != nil {
-				t.Fatalf("%q: %v", text, err)
+				return // the file is read as a whole
 			}
 			pieces = append(pieces, more...)
 		}
@@ -113,24 +114,49 @@ func FuzzDocuments(f *testing.F) {
 }
 
 // said returns what each document says, and where.
-func said(r io.Reader) (list []string, err error) {
-	dec := yaml.NewDecoder(r)
-	for {
-		var doc yaml.Node
-		if err := dec.Decode(&doc); err != nil {
-			return list, ignore(err, io.EOF)
-		}
+func said(text []byte, line int) (list []string, err error) {
+	err = eachDocument(text, line, func(doc *yaml.Node) {
 		var values any
 		if len(doc.Content) == 0 || doc.Decode(&values) != nil || values == nil {
-			continue // empty, or not canonical: an alias may lead to itself
+			return // empty, or not canonical: an alias may lead to itself
 		}
 		list = append(list, fmt.Sprintf("%d %s", doc.Content[0].Line, appendCanonical(nil, doc.Content[0])))
+	})
+	return list, err
+}
+
+// What is no YAML piece by piece is read as a whole, as the parser has it.
+func TestRead_asAWholeWhatIsNoYAMLInPieces(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"an anchor of the document before": "---\n- &low low\n---\n" + strings.Replace(plainRule, "level: low", "level: *low", 1),
+		"a mark and a directive":           "\ufeff%YAML 1.1\n---\n" + plainRule,
+		"two bytes a character":            inUTF16("x: 1\n---\n" + plainRule),
+	} {
+		f := readOne(t, text)
+		if n := len(f.rules); n == 0 || f.rules[n-1].ID != "R1" || f.rules[n-1].Status != Loaded {
+			t.Errorf("%s: %v", name, f.problems)
+		}
 	}
 }
 
-func ignore(err, ignored error) error {
-	if errors.Is(err, ignored) {
-		return nil
+func inUTF16(s string) string {
+	b := []byte{0xff, 0xfe}
+	for _, unit := range utf16.Encode([]rune(s)) {
+		b = binary.LittleEndian.AppendUint16(b, unit)
 	}
-	return err
+	return string(b)
+}
+
+// A file takes as long as it has lines, not as the square of that.
+func TestRead_manyDocuments(t *testing.T) {
+	t.Parallel()
+	begun := time.Now()
+	f := readOne(t, strings.Repeat("---\n", 100_000)+plainRule)
+	if len(f.rules) != 1 || f.rules[0].line != 100_001 {
+		t.Fatalf("%d rules, %v", len(f.rules), f.problems)
+	}
+	if took := time.Since(begun); took > 20*time.Second { // less than a second on a quiet machine, else a minute
+		t.Errorf("took %s", took)
+	}
 }

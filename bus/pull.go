@@ -34,8 +34,8 @@ type pull struct {
 // is missed, hence short; a request costs the server next to nothing.
 const pullExpiry = time.Second
 
-// pullSilence is after what time without a message a request is lost: the server
-// says when one has expired.
+// pullSilence is after what time a request is lost: the server says when one has
+// expired.
 const pullSilence = pullExpiry + time.Second
 
 // request asks the consumer for messages that have no more than that many bytes
@@ -117,11 +117,12 @@ func (p *pull) take(m *nats.Msg) bool {
 
 // told notes what the server says about the request.
 func (p *pull) told(status, description string) {
+	is := func(what string) bool { return strings.Contains(strings.ToLower(description), what) }
 	switch {
 	case status == "100": // it is still there
 	case status == "404", status == "408": // there was nothing more in time
 		p.end(nil)
-	case status == "409" && strings.Contains(strings.ToLower(description), "exceeds maxbytes"):
+	case status == "409" && (is("exceeds maxbytes") || is("batch completed")):
 		p.end(nil)
 	case status == "503":
 		p.end(nats.ErrNoResponders)

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
 
+	"ttp-worker/internal/embedded/natstest"
 	"ttp-worker/worker"
 )
 
@@ -23,6 +25,7 @@ func TestPull_endsByWhatTheServerSays(t *testing.T) {
 		{status: "404", description: "No Messages", over: true},
 		{status: "408", description: "Request Timeout", over: true},
 		{status: "409", description: "Message Size Exceeds MaxBytes", over: true},
+		{status: "409", description: "Batch Completed", over: true},
 		{status: "409", description: "Consumer Deleted", over: true, failure: "409 Consumer Deleted"},
 		{status: "409", description: "Leadership Change", over: true, failure: "409 Leadership Change"},
 		{status: "503", over: true, failure: nats.ErrNoResponders.Error()},
@@ -98,5 +101,37 @@ func TestOrigin(t *testing.T) {
 		if gotOK != ok || ok && got != want {
 			t.Errorf("%q: %+v, %t", reply, got, gotOK)
 		}
+	}
+}
+
+// TestSource_forgetsALostRequestAtOnce holds that the time of a request counts
+// from when it was made, whatever the lane did meanwhile, and that what has come
+// is not lost with it.
+func TestSource_forgetsALostRequestAtOnce(t *testing.T) {
+	t.Parallel()
+	b, err := Connect(Options{Connection: Connection{URL: natstest.Start(t).URL()}}, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.Provision(t.Context(), Storage{}); err != nil { // by then it is connected
+		t.Fatal(err)
+	}
+	s := &Source{bus: b, pull: &pull{msgs: make(chan *nats.Msg, 2), opened: time.Now().Add(-pullSilence), left: 5, bytes: 100}}
+	if s.pull.sub, err = b.nc.ChanSubscribe(b.nc.NewInbox(), s.pull.msgs); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.nc.PublishRequest(s.pull.sub.Subject, "answer", nil); err != nil { // it is on its way
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if m := s.await(t.Context()); m == nil || m.Reply != "answer" {
+		t.Errorf("got %v, want what the server has sent", m)
+	}
+	if m := s.await(t.Context()); m != nil {
+		t.Errorf("got %v, want nothing", m)
+	}
+	if took := time.Since(begun); took > pullSilence/2 {
+		t.Errorf("took %s", took)
 	}
 }

@@ -91,7 +91,7 @@ func (s *Source) first(ctx context.Context) (worker.Delivery, error) {
 			s.stumble(ctx, err)
 			continue
 		}
-		if msg := s.pull.next(ctx, pullSilence); msg != nil {
+		if msg := s.await(ctx); msg != nil {
 			s.well()
 			return newDelivery(s.bus, msg), nil
 		}
@@ -99,6 +99,21 @@ func (s *Source) first(ctx context.Context) (worker.Delivery, error) {
 			s.ended(ctx)
 		}
 	}
+}
+
+// await waits for the next message of the open request; nil if it is over or
+// lost, or ctx ends.
+func (s *Source) await(ctx context.Context) *nats.Msg {
+	msg := s.pull.next(ctx, time.Until(s.pull.opened.Add(pullSilence)))
+	if msg != nil || s.pull.over || ctx.Err() != nil || !s.bus.nc.IsConnected() {
+		return msg
+	}
+	// It is lost, or we were: what the server has sent meanwhile comes before
+	// its answer to a ping.
+	if s.bus.nc.FlushTimeout(pullExpiry) != nil {
+		return nil
+	}
+	return s.pull.next(ctx, 0)
 }
 
 // gather collects what comes right behind first.
@@ -266,26 +281,25 @@ func (s *Source) stumble(ctx context.Context, err error) {
 
 // Close hands back what the source still holds, so that it is delivered to
 // somebody else at once. It waits for the open request to end, a second as a
-// rule and three at most: cutting it off would leave messages on their way to
-// nobody. An error means that some come back only after the ack wait.
+// rule and four at most: cutting it off would leave messages on their way to
+// nobody, and while it is open what is handed back comes back to it. An error
+// means that some come back only after the ack wait.
 func (s *Source) Close() error {
-	held := len(s.queue)
-	var failed error
-	handBack := func(d worker.Delivery) { failed = cmp.Or(failed, d.Retry(0)) }
-	for _, d := range s.queue {
-		handBack(d)
-	}
+	held := s.queue
 	for s.pull != nil {
-		msg := s.pull.next(context.Background(), pullSilence)
+		msg := s.await(context.Background())
 		if msg == nil {
 			break
 		}
-		handBack(newDelivery(s.bus, msg))
-		held++
+		held = append(held, newDelivery(s.bus, msg))
 	}
 	s.forget()
 	s.queue = nil
-	if held == 0 || failed != nil {
+	var failed error
+	for _, d := range held {
+		failed = cmp.Or(failed, d.Retry(0))
+	}
+	if len(held) == 0 || failed != nil {
 		return failed
 	}
 	return s.bus.nc.FlushTimeout(pullExpiry)

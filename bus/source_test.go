@@ -243,6 +243,23 @@ func TestClose(t *testing.T) {
 		}
 	})
 
+	t.Run("what it hands back does not come back to it", func(t *testing.T) {
+		t.Parallel()
+		f := start(t, bus.Options{Consumer: bus.Consumer{AckWait: time.Minute}})
+		leaving := f.bus.NewSource(bus.Batch{Size: 500, Bytes: 1})
+		publish(t, f.bus, 0, 3)
+		ackAll(t, fetch(t, leaving))
+		eventually(t, "two held", func() bool { return len(leaving.Held()) == 2 })
+		if err := leaving.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range collect(t, source(t, f.bus, bus.Batch{}), 2) {
+			if n := d.Meta().Deliveries; n != 2 {
+				t.Errorf("message %s: delivery %d, want 2", d.Data(), n)
+			}
+		}
+	})
+
 	t.Run("messages that arrive during it are not lost until the ack wait", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, bus.Options{Consumer: bus.Consumer{AckWait: time.Minute}})

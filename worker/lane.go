@@ -82,15 +82,16 @@ func (l *lane) keepAlive(deliveries []Delivery) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// retryWithin is how long after the end of an outage work goes on at the latest.
-const retryWithin = 6 * time.Second
+// retryPause is the longest pause between two attempts, and so about how long
+// after an outage work goes on.
+const retryPause = 6 * time.Second
 
 // untilStored repeats the attempt until it succeeds; a database that is away
 // is waited for as long as it takes. It returns false if the worker stops
 // before that.
 func (l *lane) untilStored(ctx, hard context.Context, b *batch) bool {
 	wait := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(retryWithin*2/3),
+		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(retryPause*2/3),
 		backoff.WithMaxElapsedTime(0), backoff.WithRandomizationFactor(0.5))
 	var trouble outage
 	for attempt := 1; ; attempt++ {

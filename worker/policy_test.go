@@ -487,7 +487,7 @@ func TestOutbox_isSweptWhenTheBusIsBack(t *testing.T) {
 }
 
 // TestOutage_endsSoonAfterItsCause holds what docs/delivery.md says: however long
-// the database was away, work goes on within 6 s.
+// the database was away, the next attempt is made within 6 s.
 func TestOutage_endsSoonAfterItsCause(t *testing.T) {
 	for lasting := range 20 {
 		in(t, func(t *testing.T) {

@@ -34,12 +34,13 @@ func newDelivery(b *Bus, msg *nats.Msg) *delivery {
 }
 
 // origin reads where a message is from out of the subject for its answers. ok is
-// false if that is none of a consumer. Since 2.10 servers may write the second form:
+// false if that is none of a consumer. From 2.14 on servers can be set to the second form:
 //
 //	$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer's>.<nanoseconds>.<pending>
-//	$JS.ACK.<domain>.<account>.<stream>.….<pending>.<token>
+//	$JS.ACK.<domain>.<account>.<stream>.….<pending>
 //
-// See https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md.
+// More may stand behind it one day. See
+// https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md#jsack.
 func origin(reply string) (meta worker.Meta, ok bool) {
 	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
 	if !ok {

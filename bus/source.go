@@ -271,12 +271,7 @@ func (s *Source) stumble(ctx context.Context, err error) {
 	} else {
 		s.bus.drought.failed(err)
 	}
-	timer := time.NewTimer(s.pause/2 + rand.N(s.pause/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	pause(ctx, s.pause/2+rand.N(s.pause/2))
 }
 
 // Close hands back what the source still holds, so that it is delivered to

@@ -121,7 +121,7 @@ func NewMariaDBWithAccounts(dir string, port int, statements []string, options .
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"--no-defaults", "--datadir=" + dir, "--auth-root-authentication-method=normal", "--skip-test-db"}, asRoot()...)
+	args := append([]string{"--no-defaults", "--datadir=" + dir, "--tmpdir=" + scratchOf(dir), "--auth-root-authentication-method=normal", "--skip-test-db"}, asRoot()...)
 	if out, err := exec.Command(installer, args...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make the tables of the accounts: %w: %.300s", err, out)
 	}
@@ -133,18 +133,22 @@ func newMariaDB(dir string, port int, options []string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(scratchOf(dir), 0o700)); err != nil {
 		return nil, err
 	}
 	s := &Server{binary: binary, Dir: dir, Port: port}
 	s.Args = append([]string{
-		"--no-defaults", "--datadir=" + dir, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
+		"--no-defaults", "--datadir=" + dir, "--tmpdir=" + scratchOf(dir), "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
 		fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1", "--skip-networking=0",
 		"--character-set-server=utf8mb4", "--skip-name-resolve",
 	}, append(options, asRoot()...)...)
 	s.ready = func() error { return s.Exec("SELECT 1") }
 	return s, nil
 }
+
+// scratchOf is where the server of a data directory has its temporary files. It
+// must be nobody else's: a server that starts removes what others have there.
+func scratchOf(dir string) string { return dir + ".tmp" }
 
 // asRoot is what the programs of MariaDB want to hear from root.
 func asRoot() []string {

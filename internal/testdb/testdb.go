@@ -232,7 +232,7 @@ func launch(describe func(dir string, port int, options ...string) (*servers.Ser
 	if err != nil {
 		return nil, err
 	}
-	s, err := describe(filepath.Join(dir, "data"), port, append(options, "--tmpdir="+dir, "--innodb-buffer-pool-size=64M")...)
+	s, err := describe(filepath.Join(dir, "data"), port, append(options, "--innodb-buffer-pool-size=64M")...)
 	if err != nil {
 		return nil, err
 	}

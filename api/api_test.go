@@ -51,11 +51,11 @@ func storage(t *testing.T) *sink.DB {
 	ev := &ttp.Event{Kind: ttp.Command, SourceID: "1", AttackerUUID: attacker, SessionID: "s/1", DeckyID: "web"}
 	var tags []ttp.Tag
 	for i, f := range []ttp.Finding{
-		{Tactic: "TA0002", Technique: "T1059", SubTechnique: "T1059.004"},
-		{Tactic: "TA0007", Technique: "T1083"},
-		{Tactic: "TA0005", Technique: "T1562", SubTechnique: "T1562.001"},
-		{Tactic: "TA0104", Technique: "T0807"},
-		{Tactic: "TA0007", Technique: "T9999"},
+		{Claim: &ttp.Claim{Tactic: "TA0002", Technique: "T1059", SubTechnique: "T1059.004"}},
+		{Claim: &ttp.Claim{Tactic: "TA0007", Technique: "T1083"}},
+		{Claim: &ttp.Claim{Tactic: "TA0005", Technique: "T1562", SubTechnique: "T1562.001"}},
+		{Claim: &ttp.Claim{Tactic: "TA0104", Technique: "T0807"}},
+		{Claim: &ttp.Claim{Tactic: "TA0007", Technique: "T9999"}},
 	} {
 		f.RuleID, f.RuleVersion, f.AttackRelease, f.Confidence = fmt.Sprintf("R%d", i), 1, "v19.2", 0.85
 		f.Evidence = ttp.Object{{Name: "command_text", Value: ttp.Quote(hostile)}}

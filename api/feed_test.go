@@ -30,8 +30,8 @@ func TestFeed_tellsWhatIsAnnounced(t *testing.T) {
 	at := time.Date(2026, 5, 2, 6, 22, 48, 0, time.UTC)
 	ev := &ttp.Event{Kind: ttp.Command, SourceID: "1", AttackerUUID: attacker, DeckyID: "web"}
 	tag := ttp.NewTag(ev, ttp.Finding{
-		RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: "T1083", Confidence: 0.85,
-		Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("a\nb\r\ndata: " + strings.Repeat("x", 4096))}},
+		Claim:      &ttp.Claim{RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: "T1083"},
+		Confidence: 0.85, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("a\nb\r\ndata: " + strings.Repeat("x", 4096))}},
 	})
 	feed.Tell(&ttp.Tagged{AttackerUUID: attacker, DeckyID: "web", Tags: []ttp.Tag{tag}}, at)
 	var got []string

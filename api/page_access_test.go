@@ -168,8 +168,8 @@ func TestPage_inABrowserTickerKeepsStill(t *testing.T) {
 	const first = `document.querySelector("#ticks li").textContent`
 	announce := func(id string) {
 		tag := ttp.NewTag(&ttp.Event{Kind: ttp.Command, SourceID: id, AttackerUUID: attacker}, ttp.Finding{
-			RuleID: "R0001", RuleVersion: 1, Tactic: "TA0007", Technique: "T1083", Confidence: 0.9,
-			Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("announced " + id)}},
+			Claim:      &ttp.Claim{RuleID: "R0001", RuleVersion: 1, Tactic: "TA0007", Technique: "T1083"},
+			Confidence: 0.9, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("announced " + id)}},
 		})
 		feed.Tell(&ttp.Tagged{AttackerUUID: attacker, Tags: []ttp.Tag{tag}}, time.Now())
 	}

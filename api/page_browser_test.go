@@ -77,9 +77,12 @@ func seen(t *testing.T, oneIn, n int) *sink.DB {
 	for n := range n {
 		tech := known[int(rng.ExpFloat64()*float64(len(known))/8)%len(known)]
 		f := ttp.Finding{
-			RuleID: fmt.Sprintf("R%04d", rng.IntN(40)), RuleVersion: 1, Tactic: tech.Tactics[rng.IntN(len(tech.Tactics))],
-			Technique: tech.ID, Confidence: []float64{0.4, 0.7, 0.9}[rng.IntN(3)], AttackRelease: attack.Release, MitreURL: tech.URL,
-			Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote(evidences[n%len(evidences)])}, {Name: `<b onmouseover=alert(1)>`, Value: ttp.Quote("x")}},
+			Claim: &ttp.Claim{
+				RuleID: fmt.Sprintf("R%04d", rng.IntN(40)), RuleVersion: 1, Tactic: tech.Tactics[rng.IntN(len(tech.Tactics))],
+				Technique: tech.ID, AttackRelease: attack.Release, MitreURL: tech.URL,
+			},
+			Confidence: []float64{0.4, 0.7, 0.9}[rng.IntN(3)],
+			Evidence:   ttp.Object{{Name: "command_text", Value: ttp.Quote(evidences[n%len(evidences)])}, {Name: `<b onmouseover=alert(1)>`, Value: ttp.Quote("x")}},
 		}
 		if tech.Parent != "" {
 			f.Technique, f.SubTechnique = tech.Parent, tech.ID
@@ -239,8 +242,8 @@ func live(t *testing.T, p *browser.Page, feed *api.Feed, v view) {
 	// A technique that is on the page gains one.
 	key := strings.Fields(p.Eval(`document.querySelector("button.cell[data-heat='8']").dataset.key`).(string))
 	tag := ttp.NewTag(&ttp.Event{Kind: ttp.Command, SourceID: "live", AttackerUUID: attacker}, ttp.Finding{
-		RuleID: "R0001", RuleVersion: 1, Tactic: key[0], Technique: key[1], Confidence: 0.9,
-		Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("announced <b>now</b> \u202e")}},
+		Claim:      &ttp.Claim{RuleID: "R0001", RuleVersion: 1, Tactic: key[0], Technique: key[1]},
+		Confidence: 0.9, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("announced <b>now</b> \u202e")}},
 	})
 	if parent, _, isSub := strings.Cut(key[1], "."); isSub {
 		tag.Technique, tag.SubTechnique = parent, key[1]

@@ -25,8 +25,8 @@ func announcement(id string) ttp.Announcement {
 		a.Tags = append(a.Tags, ttp.Tag{
 			UUID: fmt.Sprint("u", i), SourceKind: ttp.Command, SourceID: fmt.Sprint("c", i), AttackerUUID: "a1", SessionID: "s1",
 			Finding: ttp.Finding{
-				RuleID: "R1", RuleVersion: 1, Tactic: "TA0002", Technique: technique, Confidence: 0.9, AttackRelease: "v19.2",
-				Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("id")}},
+				Claim:      &ttp.Claim{RuleID: "R1", RuleVersion: 1, Tactic: "TA0002", Technique: technique, AttackRelease: "v19.2"},
+				Confidence: 0.9, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("id")}},
 			},
 		})
 	}

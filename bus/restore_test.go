@@ -15,7 +15,7 @@ import (
 // server does that comes back without its store.
 func TestProvision_makesStreamsAnew(t *testing.T) {
 	t.Parallel()
-	list := []ttp.Announcement{{ID: "a", Tagged: ttp.Tagged{AttackerUUID: "x", Tags: []ttp.Tag{{UUID: "u", Finding: ttp.Finding{Technique: "T1083"}}}}}}
+	list := []ttp.Announcement{{ID: "a", Tagged: ttp.Tagged{AttackerUUID: "x", Tags: []ttp.Tag{{UUID: "u", Finding: ttp.Finding{Claim: &ttp.Claim{Technique: "T1083"}}}}}}}
 
 	t.Run("of events, when the next are fetched", func(t *testing.T) {
 		t.Parallel()

@@ -135,7 +135,7 @@ func (attackers) AttackersByUUID(_ context.Context, uuids []string) (map[string]
 
 // everyCommand finds something in every event, and something below the floor.
 var everyCommand = tagger.Func(func(context.Context, *ttp.Event) ([]ttp.Finding, error) {
-	return []ttp.Finding{{RuleID: "R1", Technique: "T1", Confidence: ttp.MinConfidence}, {RuleID: "R2", Technique: "T2", Confidence: 0.29}}, nil
+	return []ttp.Finding{{Claim: &ttp.Claim{RuleID: "R1", Technique: "T1"}, Confidence: ttp.MinConfidence}, {Claim: &ttp.Claim{RuleID: "R2", Technique: "T2"}, Confidence: 0.29}}, nil
 })
 
 func replayOf(s *store, src Source) *Replay {
@@ -337,7 +337,7 @@ func TestSeen(t *testing.T) {
 			for rule := range rules {
 				f := found{
 					event:   &intake.Event{Event: ttp.Event{Kind: ttp.Command, SourceID: strconv.Itoa(i)}},
-					finding: ttp.Finding{RuleID: "R" + strconv.Itoa(rule), RuleVersion: 1, Technique: "T1"},
+					finding: ttp.Finding{Claim: &ttp.Claim{RuleID: "R" + strconv.Itoa(rule), RuleVersion: 1, Technique: "T1"}},
 				}
 				if first := s.add(&f); first != (round == 0) {
 					t.Fatalf("round %d, event %d, rule %d: first %t", round, i, rule, first)
@@ -357,12 +357,12 @@ func TestSeen_tellsTagsApart(t *testing.T) {
 	}
 	var s seen
 	for i, f := range []found{
-		{event(ttp.Command, "a"), ttp.Finding{RuleID: "R", RuleVersion: 1, Technique: "T1"}},
-		{event(ttp.Session, "a"), ttp.Finding{RuleID: "R", RuleVersion: 1, Technique: "T1"}},
-		{event(ttp.Command, "b"), ttp.Finding{RuleID: "R", RuleVersion: 1, Technique: "T1"}},
-		{event(ttp.Command, "a"), ttp.Finding{RuleID: "RT", RuleVersion: 1, Technique: "1"}},
-		{event(ttp.Command, "a"), ttp.Finding{RuleID: "R", RuleVersion: 2, Technique: "T1"}},
-		{event(ttp.Command, "a"), ttp.Finding{RuleID: "R", RuleVersion: 1, Technique: "T1", SubTechnique: "T1.1"}},
+		{event(ttp.Command, "a"), ttp.Finding{Claim: &ttp.Claim{RuleID: "R", RuleVersion: 1, Technique: "T1"}}},
+		{event(ttp.Session, "a"), ttp.Finding{Claim: &ttp.Claim{RuleID: "R", RuleVersion: 1, Technique: "T1"}}},
+		{event(ttp.Command, "b"), ttp.Finding{Claim: &ttp.Claim{RuleID: "R", RuleVersion: 1, Technique: "T1"}}},
+		{event(ttp.Command, "a"), ttp.Finding{Claim: &ttp.Claim{RuleID: "RT", RuleVersion: 1, Technique: "1"}}},
+		{event(ttp.Command, "a"), ttp.Finding{Claim: &ttp.Claim{RuleID: "R", RuleVersion: 2, Technique: "T1"}}},
+		{event(ttp.Command, "a"), ttp.Finding{Claim: &ttp.Claim{RuleID: "R", RuleVersion: 1, Technique: "T1", SubTechnique: "T1.1"}}},
 	} {
 		if !s.add(&f) {
 			t.Errorf("tag %d was taken for another", i)

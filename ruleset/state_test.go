@@ -55,7 +55,11 @@ func (s *stated) drops() []string {
 func followStates(t *testing.T, states ruleset.States) *stated {
 	s := new(stated)
 	build := func(*rule.Set) (tagger.Tagger, error) {
-		return says{{RuleID: "R1", Technique: "T1", Confidence: 0.9}, {RuleID: "R2", Technique: "T2", Confidence: 0.9}, {RuleID: "R2", Technique: "T3", Confidence: 0.2}}, nil
+		return says{
+			{Claim: &ttp.Claim{RuleID: "R1", Technique: "T1"}, Confidence: 0.9},
+			{Claim: &ttp.Claim{RuleID: "R2", Technique: "T2"}, Confidence: 0.9},
+			{Claim: &ttp.Claim{RuleID: "R2", Technique: "T3"}, Confidence: 0.2},
+		}, nil
 	}
 	suppressed := func(rule, technique, reason string) {
 		s.mu.Lock()
@@ -191,7 +195,7 @@ func TestLoadStates_leavesThemInForceWhileTheDatabaseIsAway(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *sink.DB) {
 		f := &flaky{DB: db}
 		live, err := ruleset.New(ruleset.Options{States: f, Build: func(*rule.Set) (tagger.Tagger, error) {
-			return says{{RuleID: "R1", Confidence: 0.9}, {RuleID: "R2", Confidence: 0.9}}, nil
+			return says{{Claim: &ttp.Claim{RuleID: "R1"}, Confidence: 0.9}, {Claim: &ttp.Claim{RuleID: "R2"}, Confidence: 0.9}}, nil
 		}})
 		if err != nil {
 			t.Fatal(err)

@@ -74,8 +74,11 @@ func writeBatches(b *testing.B, db *sink.DB) {
 				SessionID: fmt.Sprintf("s%d", n/20), DeckyID: fmt.Sprintf("decky-%02d", n%20),
 			}
 			batch[i] = ttp.Tagged{AttackerUUID: ev.AttackerUUID, IdentityUUID: ev.IdentityUUID, Tags: []ttp.Tag{ttp.NewTag(ev, ttp.Finding{
-				RuleID: fmt.Sprintf("R%04d", n%80), RuleVersion: 1, Tactic: "TA0007", Technique: fmt.Sprintf("T%04d", 1000+n%40), Confidence: 0.85,
-				Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("cat /etc/passwd; uname -a")}}, AttackRelease: "v19.2",
+				Claim: &ttp.Claim{
+					RuleID: fmt.Sprintf("R%04d", n%80), RuleVersion: 1, Tactic: "TA0007",
+					Technique: fmt.Sprintf("T%04d", 1000+n%40), AttackRelease: "v19.2",
+				},
+				Confidence: 0.85, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("cat /etc/passwd; uname -a")}},
 			})}}
 		}
 		if _, err := db.Write(b.Context(), batch); err != nil {

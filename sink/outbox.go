@@ -241,7 +241,7 @@ func (d *DB) complete(ctx context.Context, list []ttp.Announcement) error {
 	var at []position
 	for i := range list {
 		for j := range list[i].Tags {
-			if tag := &list[i].Tags[j]; tag.RuleID == "" {
+			if tag := &list[i].Tags[j]; tag.Claim == nil {
 				at = append(at, position{key: tag.UUID})
 			}
 		}
@@ -255,9 +255,9 @@ func (d *DB) complete(ctx context.Context, list []ttp.Announcement) error {
 		byUUID[stored[i].UUID] = &stored[i].Tag
 	}
 	for i := range list {
-		list[i].Tags = slices.DeleteFunc(list[i].Tags, func(tag ttp.Tag) bool { return tag.RuleID == "" && byUUID[tag.UUID] == nil })
+		list[i].Tags = slices.DeleteFunc(list[i].Tags, func(tag ttp.Tag) bool { return tag.Claim == nil && byUUID[tag.UUID] == nil })
 		for j := range list[i].Tags {
-			if tag := &list[i].Tags[j]; tag.RuleID == "" {
+			if tag := &list[i].Tags[j]; tag.Claim == nil {
 				*tag = *byUUID[tag.UUID]
 			}
 		}

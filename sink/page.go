@@ -149,6 +149,7 @@ const storedColumns = "uuid, source_kind, source_id, COALESCE(attacker_uuid, '')
 	"attack_release, COALESCE(mitre_url, ''), CAST(created_at AS CHAR)"
 
 func scanTag(scan func(...any) error, key *string) (t ttp.StoredTag, err error) {
+	t.Claim = new(ttp.Claim)
 	var kind, evidence, at string
 	err = scan(key, &t.UUID, &kind, &t.SourceID, &t.AttackerUUID, &t.IdentityUUID, &t.SessionID, &t.DeckyID,
 		&t.Tactic, &t.Technique, &t.SubTechnique, &t.Confidence, &t.RuleID, &t.RuleVersion, &evidence,

@@ -67,7 +67,7 @@ func TestLookUps_goByTheIndexWhateverTheStatisticsSay(t *testing.T) {
 				}
 				attackers, addresses = append(attackers, a), append(addresses, a.Address)
 				ev := &ttp.Event{Kind: ttp.Command, SourceID: a.Address, AttackerUUID: a.UUID}
-				tag := ttp.NewTag(ev, ttp.Finding{RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: "T1083", Confidence: 0.85, AttackRelease: "v19.2"})
+				tag := ttp.NewTag(ev, ttp.Finding{Claim: &ttp.Claim{RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: "T1083", AttackRelease: "v19.2"}, Confidence: 0.85})
 				arrived = append(arrived, ttp.Tagged{AttackerUUID: a.UUID, Tags: []ttp.Tag{tag}})
 			}
 			if err := db.CreateAttackers(t.Context(), attackers); err != nil {
@@ -167,8 +167,11 @@ func fillFleet(t *testing.T, db *sink.DB) {
 				SessionID: fmt.Sprintf("s%d", n), DeckyID: fmt.Sprintf("decky-%d", n%20),
 			}
 			arrived.Tags = append(arrived.Tags, ttp.NewTag(ev, ttp.Finding{
-				RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: fmt.Sprintf("T%04d", 1000+i), Confidence: 0.85,
-				Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote(strings.Repeat("x", 200))}}, AttackRelease: "v19.2",
+				Claim: &ttp.Claim{
+					RuleID: "R1", RuleVersion: 1, Tactic: "TA0007",
+					Technique: fmt.Sprintf("T%04d", 1000+i), AttackRelease: "v19.2",
+				},
+				Confidence: 0.85, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote(strings.Repeat("x", 200))}},
 			}))
 		}
 		sink.SetNow(db, start.Add(time.Duration(n)*time.Minute))

@@ -57,8 +57,11 @@ func tagged(id string, n int) ttp.Tagged {
 	t := ttp.Tagged{AttackerUUID: attacker, SessionID: "s1", SourceKind: ttp.Session, SourceID: "s1"}
 	for i := range n {
 		t.Tags = append(t.Tags, ttp.NewTag(ev, ttp.Finding{
-			RuleID: fmt.Sprintf("R%04d", i), RuleVersion: 1, Tactic: "TA0007", Technique: "T1083", Confidence: 0.85,
-			Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("cat '/etc/passwd' \"é名😀\u202e\x00\\")}}, AttackRelease: "v19.2",
+			Claim: &ttp.Claim{
+				RuleID: fmt.Sprintf("R%04d", i), RuleVersion: 1, Tactic: "TA0007",
+				Technique: "T1083", AttackRelease: "v19.2",
+			},
+			Confidence: 0.85, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("cat '/etc/passwd' \"é名😀\u202e\x00\\")}},
 		}))
 	}
 	return t

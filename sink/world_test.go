@@ -39,7 +39,7 @@ func newWorld() *world {
 		},
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	techniques := []ttp.Finding{
+	techniques := []ttp.Claim{
 		{Technique: "T1083", Tactic: "TA0007"},
 		{Technique: "T1059", SubTechnique: "T1059.004", Tactic: "TA0002"},
 		{Technique: "T1059", Tactic: "TA0002"},
@@ -47,7 +47,8 @@ func newWorld() *world {
 		{Technique: "T1078", Tactic: "TA0003"},
 	}
 	for n := range 400 {
-		f := techniques[rng.IntN(len(techniques))]
+		claim := techniques[rng.IntN(len(techniques))]
+		f := ttp.Finding{Claim: &claim}
 		f.RuleID, f.RuleVersion, f.AttackRelease = fmt.Sprintf("R%d", rng.IntN(3)), 1, "v19.2"
 		f.Confidence = []float64{0.3, 0.7, 0.85}[rng.IntN(3)]
 		f.Evidence = ttp.Object{{Name: "n", Value: ttp.Number(int64(n))}}

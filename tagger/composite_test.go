@@ -16,7 +16,7 @@ import (
 
 func finds(rule string) tagger.Tagger {
 	return tagger.Func(func(context.Context, *ttp.Event) ([]ttp.Finding, error) {
-		return []ttp.Finding{{RuleID: rule}}, nil
+		return []ttp.Finding{{Claim: &ttp.Claim{RuleID: rule}}}, nil
 	})
 }
 
@@ -28,7 +28,7 @@ func TestComposite_isolatesFailures(t *testing.T) {
 			panic("secret payload " + string(ev.Kind))
 		})},
 		tagger.Route{Name: "halfway", Kinds: []ttp.Kind{ttp.Command}, Tagger: tagger.Func(func(context.Context, *ttp.Event) ([]ttp.Finding, error) {
-			return []ttp.Finding{{RuleID: "R2"}}, busy
+			return []ttp.Finding{{Claim: &ttp.Claim{RuleID: "R2"}}}, busy
 		})},
 		tagger.Route{Name: "elsewhere", Kinds: []ttp.Kind{ttp.Email}, Tagger: finds("R3")},
 	)

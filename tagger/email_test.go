@@ -262,7 +262,7 @@ func TestEmail_evidence_holds_no_address_and_no_text(t *testing.T) {
 func TestEmail_evidence_keeps_to_its_list_whatever_a_rule_asks_for(t *testing.T) {
 	t.Parallel()
 	greedy := tagger.Email{Rules: tagger.Func(func(context.Context, *ttp.Event) ([]ttp.Finding, error) {
-		return []ttp.Finding{{RuleID: "X1", Evidence: ttp.Object{{Name: "subject", Value: `"s"`}, {Name: "rcpt_count", Value: "1"}}}}, nil
+		return []ttp.Finding{{Claim: &ttp.Claim{RuleID: "X1"}, Evidence: ttp.Object{{Name: "subject", Value: `"s"`}, {Name: "rcpt_count", Value: "1"}}}}, nil
 	})}
 	if got := evidenceOf(tagWith(t, greedy, ttp.Email, `{}`), "X1"); got != `{"rcpt_count":1}` {
 		t.Errorf("evidence %s", got)

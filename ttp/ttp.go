@@ -73,15 +73,21 @@ type Event struct {
 
 // Finding is what one rule says about one event.
 type Finding struct {
+	*Claim
+
+	Confidence float64 // within 0..1
+	Evidence   Object  // what matched and where; never a password or mail text
+}
+
+// Claim is what a rule says of every event that it matches. All findings of the
+// rule share it, so nobody may change it.
+type Claim struct {
 	RuleID      string
 	RuleVersion int
 
 	Tactic       string // "TA0007"
 	Technique    string // the parent, "T1548"
 	SubTechnique string // "T1548.001", or "" if there is none
-
-	Confidence float64 // within 0..1
-	Evidence   Object  // what matched and where; never a password or mail text
 
 	AttackRelease string // the ATT&CK release the ids are of, "v19.2"
 	MitreURL      string // "" if the catalogue does not know the technique

@@ -220,9 +220,11 @@ func TestAppendQuoted_isASCIIAndReadsBack(t *testing.T) {
 func TestTagged_JSON(t *testing.T) {
 	ev := &ttp.Event{Kind: ttp.Command, SourceID: "abc", AttackerUUID: "a1", SessionID: "s1"}
 	tag := ttp.NewTag(ev, ttp.Finding{
-		RuleID: "R0014", RuleVersion: 2, Tactic: "TA0006", Technique: "T1003", SubTechnique: "T1003.008", Confidence: 0.95,
-		Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("cat /etc/shadow <x>")}}, AttackRelease: "v19.2",
-		MitreURL: "https://attack.mitre.org/techniques/T1003/008",
+		Claim: &ttp.Claim{
+			RuleID: "R0014", RuleVersion: 2, Tactic: "TA0006",
+			Technique: "T1003", SubTechnique: "T1003.008", AttackRelease: "v19.2", MitreURL: "https://attack.mitre.org/techniques/T1003/008",
+		},
+		Confidence: 0.95, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote("cat /etc/shadow <x>")}},
 	})
 	tagged := ttp.Tagged{AttackerUUID: "a1", SessionID: "s1", SourceKind: ttp.Session, SourceID: "s1", Tags: []ttp.Tag{tag}}
 	data, err := json.Marshal(tagged)

@@ -174,10 +174,12 @@ func (t *Tagged) UnmarshalJSON(data []byte) error {
 			AttackerUUID: in.AttackerUUID, IdentityUUID: in.IdentityUUID,
 			SessionID: in.SessionID, DeckyID: in.DeckyID,
 			Finding: Finding{
-				RuleID: tag.RuleID, RuleVersion: tag.RuleVersion,
-				Tactic: tag.Tactic, Technique: tag.Technique, SubTechnique: tag.SubTechnique,
+				Claim: &Claim{
+					RuleID: tag.RuleID, RuleVersion: tag.RuleVersion,
+					Tactic: tag.Tactic, Technique: tag.Technique, SubTechnique: tag.SubTechnique,
+					AttackRelease: tag.AttackRelease, MitreURL: tag.MitreURL,
+				},
 				Confidence: tag.Confidence, Evidence: tag.Evidence,
-				AttackRelease: tag.AttackRelease, MitreURL: tag.MitreURL,
 			},
 		}
 	}

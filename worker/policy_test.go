@@ -255,7 +255,7 @@ func (s *server) run(t *testing.T, log *zap.Logger) {
 			return "connection", "start it"
 		},
 		Tagger: tagger.Func(func(context.Context, *ttp.Event) ([]ttp.Finding, error) {
-			return []ttp.Finding{{RuleID: "R1", Technique: "T1083", Confidence: 0.9}}, nil
+			return []ttp.Finding{{Claim: &ttp.Claim{RuleID: "R1", Technique: "T1083"}, Confidence: 0.9}}, nil
 		}),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -59,7 +59,7 @@ func TestPulse_ofARun(t *testing.T) {
 						if c.hangs {
 							<-release
 						}
-						return []ttp.Finding{{RuleID: "R1", Technique: "T1083", Confidence: 0.3}}, nil
+						return []ttp.Finding{{Claim: &ttp.Claim{RuleID: "R1", Technique: "T1083"}, Confidence: 0.3}}, nil
 					}),
 				}
 				ctx, cancel := context.WithCancel(context.Background())

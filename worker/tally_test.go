@@ -15,7 +15,7 @@ import (
 )
 
 func tagOf(technique, sub string) ttp.Tag {
-	return ttp.Tag{Finding: ttp.Finding{Technique: technique, SubTechnique: sub}}
+	return ttp.Tag{Finding: ttp.Finding{Claim: &ttp.Claim{Technique: technique, SubTechnique: sub}}}
 }
 
 func TestMetrics_tagsByTechniqueAndOutcome(t *testing.T) {
@@ -29,8 +29,8 @@ func TestMetrics_tagsByTechniqueAndOutcome(t *testing.T) {
 	}))
 	sum.add(tallyOf([]ttp.Tagged{{Tags: []ttp.Tag{b}}}, ttp.Written{}))
 	m.counted(sum)
-	m.tagged(ttp.Command, []ttp.Finding{{RuleID: "R1", Technique: "T1", Confidence: 0.29}}, nil)
-	m.tagged(ttp.Command, []ttp.Finding{{RuleID: "R1", Technique: "T1", Confidence: 0.3}}, errors.New("another tagger failed"))
+	m.tagged(ttp.Command, []ttp.Finding{{Claim: &ttp.Claim{RuleID: "R1", Technique: "T1"}, Confidence: 0.29}}, nil)
+	m.tagged(ttp.Command, []ttp.Finding{{Claim: &ttp.Claim{RuleID: "R1", Technique: "T1"}, Confidence: 0.3}}, errors.New("another tagger failed"))
 	m.tagged("made up", nil, errors.New("failed"))
 	want := `
 # HELP ttp_tags_total Tags by what became of them.

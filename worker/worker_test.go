@@ -142,7 +142,7 @@ func start(w *world, payloads ...string) (stop func() error) {
 			if ev.Payload.Text("command_text") == "boring" {
 				return nil, nil
 			}
-			return []ttp.Finding{{RuleID: "R1", Technique: "T1083", Confidence: 0.3}, {RuleID: "R2", Technique: "T1083", Confidence: 0.29}}, nil
+			return []ttp.Finding{{Claim: &ttp.Claim{RuleID: "R1", Technique: "T1083"}, Confidence: 0.3}, {Claim: &ttp.Claim{RuleID: "R2", Technique: "T1083"}, Confidence: 0.29}}, nil
 		}),
 	}
 	ctx, cancel := context.WithCancel(context.Background())

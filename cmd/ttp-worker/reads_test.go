@@ -37,8 +37,8 @@ func readDB(t *testing.T) (dsn string) {
 	for i, technique := range []string{"T1083", "T1083", "T1082"} {
 		ev := &ttp.Event{Kind: ttp.Command, SourceID: string(rune('a' + i)), IdentityUUID: readIdentity, SessionID: "s1", DeckyID: readHostile[:40]}
 		arrived.Tags = append(arrived.Tags, ttp.NewTag(ev, ttp.Finding{
-			RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: technique, Confidence: 0.85, AttackRelease: "v19.2",
-			Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote(readHostile)}},
+			Claim:      &ttp.Claim{RuleID: "R1", RuleVersion: 1, Tactic: "TA0007", Technique: technique, AttackRelease: "v19.2"},
+			Confidence: 0.85, Evidence: ttp.Object{{Name: "command_text", Value: ttp.Quote(readHostile)}},
 		}))
 	}
 	if _, err := db.Write(t.Context(), []ttp.Tagged{arrived}); err != nil {

@@ -56,9 +56,12 @@ func (d *definition) says() []ttp.Finding {
 	list := make([]ttp.Finding, len(d.Emits))
 	for i, e := range d.Emits {
 		list[i] = ttp.Finding{
-			RuleID: d.ID, RuleVersion: d.Version,
-			Tactic: e.Tactic, Technique: e.Technique, SubTechnique: e.SubTechnique,
-			Confidence: e.Confidence, AttackRelease: d.AttackRelease, MitreURL: e.url(),
+			Claim: &ttp.Claim{
+				RuleID: d.ID, RuleVersion: d.Version,
+				Tactic: e.Tactic, Technique: e.Technique, SubTechnique: e.SubTechnique,
+				AttackRelease: d.AttackRelease, MitreURL: e.url(),
+			},
+			Confidence: e.Confidence,
 		}
 	}
 	return list

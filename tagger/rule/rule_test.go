@@ -166,14 +166,18 @@ func TestDECNETFinding(t *testing.T) {
 	evidence := payload(t, `{"command_text":"sudo cat  /etc/shadow","exit_code":0,"uid":1000,"pwd":"/root"}`)
 	want := []ttp.Finding{
 		{
-			RuleID: "T0001", RuleVersion: 3, Tactic: "TA0006", Technique: "T1003", SubTechnique: "T1003.008",
-			Confidence: 0.95, Evidence: evidence, AttackRelease: "v15.1",
-			MitreURL: "https://attack.mitre.org/techniques/T1003/008",
+			Claim: &ttp.Claim{
+				RuleID: "T0001", RuleVersion: 3, Tactic: "TA0006",
+				Technique: "T1003", SubTechnique: "T1003.008", AttackRelease: "v15.1", MitreURL: "https://attack.mitre.org/techniques/T1003/008",
+			},
+			Confidence: 0.95, Evidence: evidence,
 		},
 		{
-			RuleID: "T0001", RuleVersion: 3, Tactic: "TA0007", Technique: "T1083",
-			Confidence: 0.4, Evidence: evidence, AttackRelease: "v15.1",
-			MitreURL: "https://attack.mitre.org/techniques/T1083",
+			Claim: &ttp.Claim{
+				RuleID: "T0001", RuleVersion: 3, Tactic: "TA0007",
+				Technique: "T1083", AttackRelease: "v15.1", MitreURL: "https://attack.mitre.org/techniques/T1083",
+			},
+			Confidence: 0.4, Evidence: evidence,
 		},
 	}
 	if d := cmp.Diff(want, got); d != "" {

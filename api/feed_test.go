@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,8 @@ func TestFeed_leavesWhoIsTooFarBehind(t *testing.T) {
 	lines := bufio.NewScanner(resp.Body)
 	lines.Scan()
 	// Far more than the backlog and what the connection buffers.
-	many := &ttp.Tagged{Tags: make([]ttp.Tag, 500)}
+	tag := ttp.Tag{Finding: ttp.Finding{Claim: new(ttp.Claim)}}
+	many := &ttp.Tagged{Tags: slices.Repeat([]ttp.Tag{tag}, 500)}
 	for range 2000 {
 		feed.Tell(many, time.Now())
 	}

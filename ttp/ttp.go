@@ -73,7 +73,7 @@ type Event struct {
 
 // Finding is what one rule says about one event.
 type Finding struct {
-	*Claim
+	*Claim // not nil
 
 	Confidence float64 // within 0..1
 	Evidence   Object  // what matched and where; never a password or mail text

@@ -26,7 +26,7 @@ type Options struct {
 	Seed     uint64        // of everything that is random; 0 takes one from the clock
 	Duration time.Duration // faults are drawn at random until it has passed; 0: each fault once
 	Only     string        // regular expression of the names of faults; empty means all
-	Short    bool          // only the faults of the short form
+	Short    bool          // only the faults of the short form; an event may take three times as long, as others use the machine
 	Jobs     int           // faults at once; 0 means 3
 	Dir      string        // for servers' data and logs; empty means a temporary one, kept if something failed
 	Out      io.Writer     // the table
@@ -51,6 +51,7 @@ type harness struct {
 	rules []string // of the workers
 	ports servers.Ports
 	db    *servers.Server // MariaDB for the faults that leave it alone
+	slack int             // how many times longer than the limit an event may take
 
 	mu  sync.Mutex // guards rng
 	rng *rand.Rand
@@ -124,7 +125,10 @@ var ruleFiles embed.FS
 // newHarness builds the programs and starts what is shared. clean ends it and
 // removes the directory unless err says that somebody will want to look.
 func newHarness(ctx context.Context, o Options) (h *harness, clean func(error) error, err error) {
-	h = &harness{dir: o.Dir, rng: rand.New(rand.NewPCG(o.Seed, 0))} //nolint:gosec // to be repeatable
+	h = &harness{dir: o.Dir, slack: 1, rng: rand.New(rand.NewPCG(o.Seed, 0))} //nolint:gosec // to be repeatable
+	if o.Short {
+		h.slack = 3
+	}
 	if h.dir == "" {
 		if h.dir, err = os.MkdirTemp("", "ttp-chaos-"); err != nil {
 			return nil, nil, err

@@ -89,13 +89,11 @@ func pauses() (list []fault) {
 
 // felt reports whether messages must come again when a worker stops at p. From
 // the publishing on it may be the sweeper that stops, with no batch in hand; and
-// who stops in a transaction of SQLite keeps the others from writing, so that
-// they ask for no messages until he goes on.
+// who stops while any of its lanes is in a transaction of SQLite keeps the others
+// from writing, so that they ask for no messages until he goes on.
 func felt(db string, p failpoint.Point) bool {
 	switch p {
-	case failpoint.AfterTag, failpoint.AfterCommit:
-		return true
-	case failpoint.AfterBegin, failpoint.AfterInsert, failpoint.AfterOutbox:
+	case failpoint.AfterTag, failpoint.AfterBegin, failpoint.AfterInsert, failpoint.AfterOutbox, failpoint.AfterCommit:
 		return db == mariadb
 	}
 	return false

@@ -24,18 +24,18 @@ type observer struct {
 	made    time.Time  // when the stream was
 	next    uint64
 
-	mu      sync.Mutex        // guards what follows
-	tags    map[string]object // by uuid, as ttp.tagged had them
-	times   map[string]int    // how often a tag was announced
-	fired   map[string]bool   // uuids seen in ttp.rule.fired
-	sources map[string]bool   // source_ids announced
-	faults  []string          // what could not be read
+	mu      sync.Mutex           // guards what follows
+	tags    map[string]object    // by uuid, as ttp.tagged had them
+	times   map[string]int       // how often a tag was announced
+	fired   map[string]bool      // uuids seen in ttp.rule.fired
+	sources map[string]time.Time // source_ids announced, and when the stream took that
+	faults  []string             // what could not be read
 }
 
 func newObserver(js jetstream.JetStream) *observer {
 	return &observer{
 		js: js, tags: make(map[string]object), times: make(map[string]int),
-		fired: make(map[string]bool), sources: make(map[string]bool),
+		fired: make(map[string]bool), sources: make(map[string]time.Time),
 	}
 }
 
@@ -53,7 +53,7 @@ func (o *observer) run(ctx context.Context) {
 
 var errNothingNew = errors.New("nothing new in the stream")
 
-// read takes what is there, up to a hundred messages. It is an error if there
+// read takes what is there, up to 500 messages. It is an error if there
 // is none.
 func (o *observer) read(ctx context.Context) error {
 	o.reading.Lock()
@@ -71,7 +71,7 @@ func (o *observer) read(ctx context.Context) error {
 	if last < o.next {
 		return errNothingNew
 	}
-	n := min(last-o.next+1, 100)
+	n := min(last-o.next+1, 500)
 	messages, errs := make([]*jetstream.RawStreamMsg, n), make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {
@@ -143,7 +143,9 @@ func (o *observer) note(msg *jetstream.RawStreamMsg) {
 	if msg.Subject != "ttp.tagged" {
 		return
 	}
-	o.sources[p.SourceID] = true
+	if _, known := o.sources[p.SourceID]; !known {
+		o.sources[p.SourceID] = msg.Time
+	}
 	for _, uuid := range p.UUIDs {
 		o.times[uuid]++
 	}
@@ -154,11 +156,13 @@ func (o *observer) note(msg *jetstream.RawStreamMsg) {
 	}
 }
 
-// announced reports whether what a message of that source_id gained was announced.
-func (o *observer) announced(sourceID string) bool {
+// announced reports when the stream took what a message of that source_id
+// gained, as far as it was read.
+func (o *observer) announced(sourceID string) (at time.Time, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.sources[sourceID]
+	at, ok = o.sources[sourceID]
+	return at, ok
 }
 
 // producer sends events, each until the stream says that it has it.

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"ttp-worker/ttp"
-
-	"ttp-worker/internal/servers"
 )
 
 // poison is a kind of message that cannot be processed, or not whole.
@@ -243,19 +241,13 @@ func strangers(ctx context.Context, w *world) error {
 	if err := w.store.addActors(ctx, late[:first]); err != nil {
 		return err
 	}
-	return errors.Join(w.announcedWithin(soonAfter, waiting[:first]), w.store.addActors(ctx, late[first:]), w.announcedWithin(quietWithin, waiting))
-}
-
-// announcedWithin waits until all of the events were announced.
-func (w *world) announcedWithin(within time.Duration, events []event) error {
-	return servers.Eventually(within, func() error {
-		for i, e := range events {
-			if !w.seen.announced(e.facts[0].SourceID) {
-				return fmt.Errorf("event %d of %d was not announced", i+1, len(events))
-			}
-		}
-		return nil
-	})
+	if err := w.announced(time.Now(), soonAfter, waiting[:first]...); err != nil {
+		return fmt.Errorf("strangers who have a row now: %w", err)
+	}
+	if err := w.store.addActors(ctx, late[first:]); err != nil {
+		return err
+	}
+	return w.announced(time.Now(), quietWithin, waiting...)
 }
 
 // stopFaults end and start workers as an operator does.

@@ -219,7 +219,8 @@ func (d *DB) letters(ctx context.Context, age time.Duration, limit int) (list []
 }
 
 // letterEntry is one announcement in the outbox. The tags have their uuid and
-// nothing else, unless an earlier version of this program wrote them whole.
+// nothing else, not even a claim, unless an earlier version of this program wrote
+// them whole.
 type letterEntry struct{ tagged ttp.Tagged }
 
 // UnmarshalJSON implements [json.Unmarshaler].

@@ -57,6 +57,9 @@ type harness struct {
 	rng *rand.Rand
 }
 
+// allowed returns how long something may take for which there is that limit.
+func (h *harness) allowed(limit time.Duration) time.Duration { return limit * time.Duration(h.slack) }
+
 func (h *harness) draw() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

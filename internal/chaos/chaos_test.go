@@ -6,6 +6,9 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // TestShort is the short form of `make chaos`: real servers, the built worker,
@@ -113,6 +116,33 @@ func TestVerdict_letters(t *testing.T) {
 		v.judgeLetters(sent, c.letters)
 		if len(v.complaints) != c.complaints {
 			t.Errorf("%s: %q", name, v.complaints)
+		}
+	}
+}
+
+// TestAnnounced holds that what counts is when the stream took an announcement,
+// the first if there are several, not when it was read.
+func TestAnnounced(t *testing.T) {
+	t.Parallel()
+	start := time.Now().Add(-time.Hour)
+	for name, c := range map[string]struct {
+		after []time.Duration
+		ok    bool
+	}{
+		"in time, read late": {[]time.Duration{9 * time.Second}, true},
+		"late":               {[]time.Duration{11 * time.Second}, false},
+		"again, later":       {[]time.Duration{9 * time.Second, 11 * time.Second}, true},
+		"never":              {nil, false},
+	} {
+		w := world{h: new(harness), seen: newObserver(nil)}
+		for _, after := range c.after {
+			w.seen.note(&jetstream.RawStreamMsg{
+				Subject: "ttp.tagged", Data: []byte(`{"payload":{"source_id":"1"}}`), Time: start.Add(after),
+			})
+		}
+		e := event{facts: []fact{{SourceID: "1"}}}
+		if err := w.announced(t.Context(), start, 10*time.Second, e); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -165,6 +165,20 @@ func (o *observer) announced(sourceID string) (at time.Time, ok bool) {
 	return at, ok
 }
 
+// await is announced that waits until it was read or ctx ends.
+func (o *observer) await(ctx context.Context, sourceID string) (time.Time, error) {
+	for {
+		if at, ok := o.announced(sourceID); ok {
+			return at, nil
+		}
+		select {
+		case <-ctx.Done():
+			return time.Time{}, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 // producer sends events, each until the stream says that it has it.
 type producer struct {
 	js jetstream.JetStream

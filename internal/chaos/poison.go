@@ -241,13 +241,13 @@ func strangers(ctx context.Context, w *world) error {
 	if err := w.store.addActors(ctx, late[:first]); err != nil {
 		return err
 	}
-	if err := w.announced(time.Now(), soonAfter, waiting[:first]...); err != nil {
+	if err := w.announced(ctx, time.Now(), w.h.allowed(soonAfter), waiting[:first]...); err != nil {
 		return fmt.Errorf("strangers who have a row now: %w", err)
 	}
 	if err := w.store.addActors(ctx, late[first:]); err != nil {
 		return err
 	}
-	return w.announced(time.Now(), quietWithin, waiting...)
+	return w.announced(ctx, time.Now(), quietWithin, waiting...)
 }
 
 // stopFaults end and start workers as an operator does.

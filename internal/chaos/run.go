@@ -128,14 +128,15 @@ func (w *world) pause(ctx context.Context, least, most time.Duration) {
 
 // probe sends an event of its own and waits until it was announced.
 func (w *world) probe(ctx context.Context, within time.Duration) error {
+	within = w.h.allowed(within)
 	start := time.Now()
 	e := newGenerator(rand.New(rand.NewPCG(w.h.draw(), 1)), fmt.Sprintf("p%x", w.h.draw()), 0).command(w.gen.actors[0])
-	sending, cancel := context.WithTimeout(ctx, within*time.Duration(w.h.slack))
+	sending, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if err := w.prod.send(sending, e); err != nil {
 		return fmt.Errorf("no stream took a probe within %s: %w", within, err)
 	}
-	if err := w.announced(start, within, e); err != nil {
+	if err := w.announced(ctx, start, within, e); err != nil {
 		return fmt.Errorf("a fresh event: %w; %s", err, w.seen.where())
 	}
 	return nil
@@ -144,25 +145,19 @@ func (w *world) probe(ctx context.Context, within time.Duration) error {
 // announced waits until all of the events were announced, and holds that the
 // stream took that within so long of start. On a busy machine the observer comes
 // to it later.
-func (w *world) announced(start time.Time, within time.Duration, events ...event) error {
-	within *= time.Duration(w.h.slack)
-	last := start
-	err := servers.Eventually(within+quietWithin, func() error {
-		for i, e := range events {
-			at, ok := w.seen.announced(e.facts[0].SourceID)
-			if !ok {
-				return fmt.Errorf("event %d of %d was not announced within %s", i+1, len(events), within)
-			}
-			if at.After(last) {
-				last = at
-			}
+func (w *world) announced(ctx context.Context, start time.Time, within time.Duration, events ...event) error {
+	ctx, cancel := context.WithDeadline(ctx, start.Add(within+quietWithin))
+	defer cancel()
+	for i, e := range events {
+		at, err := w.seen.await(ctx, e.facts[0].SourceID)
+		if err != nil {
+			return fmt.Errorf("event %d of %d was not announced within %s", i+1, len(events), within)
 		}
-		return nil
-	})
-	if took := last.Sub(start); err == nil && took > within {
-		return fmt.Errorf("was announced after %s, not within %s", took, within)
+		if took := at.Sub(start); took > within {
+			return fmt.Errorf("event %d of %d was announced after %s, not within %s", i+1, len(events), took, within)
+		}
 	}
-	return err
+	return nil
 }
 
 // quiet waits until nothing is under way any more.

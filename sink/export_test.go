@@ -177,9 +177,12 @@ func Rows(ctx context.Context, d *DB, query string) (list []string, err error) {
 	return list, rows.Err()
 }
 
+// narrow are the indexes of [mysqlTags] that others take the place of.
+var narrow = []string{"ix_ttp_tag_attacker_technique", "ix_ttp_tag_identity_technique", "ix_ttp_tag_created_at"}
+
 // Migrations returns what each migration does, by its name.
 func Migrations() (map[string]string, error) {
-	texts := map[string]string{"mysql/00004 createTags": mysqlTags, "mysql/00007 widenIndexes": mysqlWideIndexes}
+	texts := map[string]string{"mysql/00004 createTags": mysqlTags, "mysql/00007 widenIndexes": strings.Join(widening(narrow), "; ")}
 	for _, files := range []embed.FS{mysqlSchema, sqliteSchema} {
 		err := fs.WalkDir(files, "schema", func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
@@ -200,7 +203,7 @@ func Migrations() (map[string]string, error) {
 // need, where there are others of the same names.
 func WideIndexes(d *DB) (statements []string, err error) {
 	if _, ok := d.dialect.(mysqlDialect); ok {
-		return []string{mysqlWideIndexes}, nil
+		return widening(narrow), nil
 	}
 	data, err := sqliteSchema.ReadFile("schema/sqlite/00002_rollups.sql")
 	for line := range strings.Lines(string(data)) {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/google/go-cmp/cmp"
 
 	"ttp-worker/internal/testdb"
 	"ttp-worker/sink"
@@ -219,6 +220,38 @@ func TestMigrate_goesOnAfterAKill(t *testing.T) {
 	}
 }
 
+// The indexes of ttp_tag are made wider by several statements.
+func TestMigrate_goesOnWithWideIndexesAfterAKill(t *testing.T) {
+	t.Parallel()
+	dsn := testdb.MySQL(t)
+	db, err := sink.Open(dsn, sink.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	steps, err := sink.WideIndexes(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const indexes = `SELECT CONCAT(index_name, ' ', seq_in_index, ' ', column_name) FROM information_schema.statistics
+		WHERE table_schema = DATABASE() AND table_name = 'ttp_tag' ORDER BY 1`
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := testdb.Query(t, dsn, indexes)
+	for made := range len(steps) + 1 {
+		testdb.Exec(t, dsn, narrowIndexes["mariadb"]...)
+		testdb.Exec(t, dsn, steps[:made]...)
+		testdb.Exec(t, dsn, "DELETE FROM ttp_schema_version WHERE version_id >= 7")
+		if err := db.Migrate(t.Context()); err != nil {
+			t.Fatalf("after %d steps: %v", made, err)
+		}
+		if diff := cmp.Diff(want, testdb.Query(t, dsn, indexes)); diff != "" {
+			t.Errorf("after %d steps (-want +got):\n%s", made, diff)
+		}
+	}
+}
+
 // MySQL rounds a time that has more digits than its column, up into the future.
 func TestWrite_cutsTheTimeToTheColumn(t *testing.T) {
 	dsn := testdb.DECNET(t)
@@ -258,7 +291,7 @@ func TestWrite_survivesKilledConnections(t *testing.T) {
 	admin := testdb.Open(t, dsn)
 	done := make(chan struct{}) // closed when the writes are through
 	go func() {
-		for {
+		for range 1000 { // a server that stores slowly would never be through
 			select {
 			case <-done:
 				return

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -46,15 +47,37 @@ const mysqlTags = `CREATE TABLE IF NOT EXISTS ttp_tag (
   CONSTRAINT ttp_tag_confidence_range CHECK (confidence >= 0 AND confidence <= 1)
 )`
 
-// mysqlWideIndexes replaces indexes of [mysqlTags].
+// mysqlWideIndexes adds indexes that have all that a rollup asks for. Those that
+// take the place of one of [mysqlTags] get its name last: TiDB refuses to drop
+// an index and make another of that name at once, and a foreign key must have
+// one at all times.
 const mysqlWideIndexes = `ALTER TABLE ttp_tag
-  DROP INDEX ix_ttp_tag_attacker_technique,
-  DROP INDEX ix_ttp_tag_identity_technique,
-  DROP INDEX ix_ttp_tag_created_at,
-  ADD INDEX ix_ttp_tag_attacker_technique (attacker_uuid, identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id, created_at),
-  ADD INDEX ix_ttp_tag_identity_technique (identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id, created_at),
-  ADD INDEX ix_ttp_tag_created_at (created_at, id, technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id),
+  ADD INDEX ix_ttp_tag_attacker_technique_wide (attacker_uuid, identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id, created_at),
+  ADD INDEX ix_ttp_tag_identity_technique_wide (identity_uuid, technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id, created_at),
+  ADD INDEX ix_ttp_tag_created_at_wide (created_at, id, technique_id, sub_technique_id, tactic, rule_id, confidence, decky_id),
   ADD INDEX ix_ttp_tag_technique_created (technique_id, created_at, id, sub_technique_id, tactic, confidence, decky_id)`
+
+// widening returns what is left to do of a ttp_tag with these indexes: a process
+// may be killed between two of the statements, and DDL is not rolled back.
+func widening(indexes []string) (statements []string) {
+	replaced := []string{"ix_ttp_tag_attacker_technique", "ix_ttp_tag_identity_technique", "ix_ttp_tag_created_at"}
+	if added := slices.Contains(indexes, "ix_ttp_tag_technique_created"); !added {
+		statements = append(statements, mysqlWideIndexes)
+		for _, name := range replaced {
+			indexes = append(indexes, name+"_wide")
+		}
+	}
+	for _, name := range replaced {
+		if !slices.Contains(indexes, name+"_wide") {
+			continue
+		}
+		if slices.Contains(indexes, name) {
+			statements = append(statements, "ALTER TABLE ttp_tag DROP INDEX "+name)
+		}
+		statements = append(statements, "ALTER TABLE ttp_tag RENAME INDEX "+name+"_wide TO "+name)
+	}
+	return statements
+}
 
 // Migrate creates the tables that are missing and brings ours up to date. The
 // tables of a DECNET database are used as they are. Processes that migrate at

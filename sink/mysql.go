@@ -129,13 +129,32 @@ func (m mysqlDialect) widenIndexes(ctx context.Context, tx *sql.Tx) error {
 	if _, ours := tags["id"]; !ours || tags["attacker_uuid"].octets > widest || tags["identity_uuid"].octets > widest {
 		return nil
 	}
-	var done int // by a process that was killed before it could note it: DDL is not rolled back
-	err = tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = 'ttp_tag' AND index_name = 'ix_ttp_tag_technique_created'").Scan(&done)
-	if err != nil || done > 0 {
+	indexes, err := m.indexes(ctx, tx, "ttp_tag")
+	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, mysqlWideIndexes)
-	return err
+	for _, statement := range widening(indexes) {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (mysqlDialect) indexes(ctx context.Context, q querier, table string) (names []string, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT DISTINCT index_name FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ?", table)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
 }
 
 // namedLock lets one process migrate at a time. DDL can't be rolled back.
@@ -270,13 +289,10 @@ var harmless = map[uint16]bool{
 	1681: true, // deprecated
 }
 
-// warnings must be the next statement after the insert. It is not asked by
-// SELECT @@warning_count, which on MySQL 9 empties the list it counts.
+// warnings must be the next statement after the insert. It does not ask how many
+// there are before: SELECT @@warning_count empties the list it counts on MySQL 9,
+// and not every server knows SHOW COUNT(*) WARNINGS.
 func (mysqlDialect) warnings(ctx context.Context, tx *sql.Tx) error {
-	var n int
-	if err := tx.QueryRowContext(ctx, "SHOW COUNT(*) WARNINGS").Scan(&n); err != nil || n == 0 {
-		return err
-	}
 	rows, err := tx.QueryContext(ctx, "SHOW WARNINGS")
 	if err != nil {
 		return err
